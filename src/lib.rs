@@ -1,0 +1,5 @@
+//! An embedded cluster for game servers.
+
+pub mod codec;
+pub mod ids;
+pub mod time;
