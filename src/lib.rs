@@ -2,4 +2,6 @@
 
 pub mod codec;
 pub mod ids;
+#[cfg(test)]
+mod tidy;
 pub mod time;
