@@ -1,0 +1,196 @@
+//! How a command reaches the keys of its database: hides what is due, keeps deadlines and revisions right.
+//!
+//! Owns the rules that every type shares: a due key is absent, a collection that becomes empty goes, a change moves the
+//! revision that `WATCH` compares. Invariant: no other file of this room touches `Keyspace::databases` to change a key.
+
+use bytes::Bytes;
+
+use super::Keyspace;
+use super::value::{Collection, Record, Value};
+use crate::command::Error;
+use crate::ids::SessionId;
+use crate::time::Timestamp;
+
+/// Reads the keys of one database.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a> {
+    pub(crate) keyspace: &'a Keyspace,
+    pub(crate) database: u8,
+    /// The leader's clock when the read was confirmed; only for what a reply says about time, never for what is alive.
+    pub(crate) at: Timestamp,
+}
+
+impl<'a> Reader<'a> {
+    /// The record of a key that is alive.
+    pub(crate) fn record(&self, key: &[u8]) -> Option<&'a Record> {
+        self.keyspace.live(self.database, key)
+    }
+
+    /// The collection behind a key, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] when the key holds another type.
+    pub(crate) fn collection<C: Collection + 'a>(
+        &self,
+        key: &[u8],
+    ) -> Result<Option<&'a C>, Error> {
+        match self.record(key) {
+            None => Ok(None),
+            Some(record) => C::of(&record.value).map(Some).ok_or(Error::WrongType),
+        }
+    }
+}
+
+/// Whether to make a key that does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    Create,
+    Leave,
+}
+
+/// Whether an edit changed anything; only a change moves the revision of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Changed,
+    Unchanged,
+}
+
+impl Change {
+    pub(crate) const fn when(changed: bool) -> Self {
+        if changed { Self::Changed } else { Self::Unchanged }
+    }
+}
+
+/// Changes the keys of one database, within the application of one log entry.
+pub(crate) struct Writer<'a> {
+    pub(crate) keyspace: &'a mut Keyspace,
+    pub(crate) database: u8,
+    /// The session for which a blocking command may wait; none inside a transaction.
+    pub(crate) waiter: Option<SessionId>,
+}
+
+impl Writer<'_> {
+    /// Reads as the state stands in the middle of this entry.
+    pub(crate) fn reader(&self) -> Reader<'_> {
+        Reader { keyspace: self.keyspace, database: self.database, at: self.keyspace.now }
+    }
+
+    /// The same, in another database.
+    pub(crate) fn in_database(&mut self, database: u8) -> Writer<'_> {
+        Writer { keyspace: self.keyspace, database, waiter: self.waiter }
+    }
+
+    /// The replicated clock.
+    pub(crate) const fn now(&self) -> Timestamp {
+        self.keyspace.now
+    }
+
+    /// Puts a value behind a key, whatever stood there, with the given deadline. A deadline that has passed leaves the
+    /// key absent.
+    pub(crate) fn put(&mut self, key: &Bytes, value: Value, deadline: Option<Timestamp>) {
+        self.remove(key);
+        if deadline.is_some_and(|deadline| deadline <= self.keyspace.now) {
+            return;
+        }
+        let revision = self.keyspace.revision;
+        if let Some(deadline) = deadline {
+            self.keyspace.deadlines.insert((deadline, self.database, key.clone()));
+        }
+        if matches!(value, Value::List(_)) {
+            self.keyspace.waits.mark_ready(self.database, key);
+        }
+        let record = Record { value, deadline, revision };
+        if let Some(database) = self.keyspace.databases.get_mut(usize::from(self.database)) {
+            database.insert(key.clone(), record);
+        }
+    }
+
+    /// Takes a key away; gives its record if it was alive.
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<Record> {
+        self.keyspace.take(self.database, key).filter(|record| self.keyspace.is_live(record))
+    }
+
+    /// Gives a live key another deadline, or none. One that has passed removes the key. Tells whether the key was there.
+    pub(crate) fn set_deadline(&mut self, key: &Bytes, deadline: Option<Timestamp>) -> bool {
+        if self.reader().record(key).is_none() {
+            return false;
+        }
+        if deadline.is_some_and(|deadline| deadline <= self.keyspace.now) {
+            self.remove(key);
+            return true;
+        }
+        let (number, revision) = (self.database, self.keyspace.revision);
+        let database = self.keyspace.databases.get_mut(usize::from(number));
+        let Some(record) = database.and_then(|database| database.get_mut(key)) else {
+            return false;
+        };
+        record.revision = revision;
+        if let Some(old) = std::mem::replace(&mut record.deadline, deadline) {
+            self.keyspace.deadlines.remove(&(old, number, key.clone()));
+        }
+        if let Some(deadline) = deadline {
+            self.keyspace.deadlines.insert((deadline, number, key.clone()));
+        }
+        true
+    }
+
+    /// Edits the value of a live key in place, its deadline kept. `edit` sees the value itself, of whatever type.
+    pub(crate) fn edit_value<R>(
+        &mut self,
+        key: &[u8],
+        edit: impl FnOnce(&mut Value) -> Result<(R, Change), Error>,
+    ) -> Result<Option<R>, Error> {
+        if self.reader().record(key).is_none() {
+            return Ok(None);
+        }
+        let revision = self.keyspace.revision;
+        let database = self.keyspace.databases.get_mut(usize::from(self.database));
+        let Some(record) = database.and_then(|database| database.get_mut(key)) else {
+            return Ok(None);
+        };
+        let (result, change) = edit(&mut record.value)?;
+        if change == Change::Changed {
+            record.revision = revision;
+        }
+        Ok(Some(result))
+    }
+
+    /// Edits the collection behind a key: makes it if it is missing and that is wanted, removes it if it ends up empty.
+    /// Gives `None` when it is missing and was not to be made.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] when the key holds another type, and what `edit` gives; then nothing is changed, provided
+    /// `edit` changed nothing.
+    pub(crate) fn edit<C: Collection, R>(
+        &mut self,
+        key: &Bytes,
+        missing: Missing,
+        edit: impl FnOnce(&mut C) -> Result<(R, Change), Error>,
+    ) -> Result<Option<R>, Error> {
+        if self.reader().record(key).is_none() {
+            if missing == Missing::Leave {
+                return Ok(None);
+            }
+            let mut collection = C::default();
+            let (result, _) = edit(&mut collection)?;
+            if !collection.is_empty() {
+                self.put(key, collection.into_value(), None);
+            }
+            return Ok(Some(result));
+        }
+        let (mut emptied, mut list) = (false, false);
+        let result = self.edit_value(key, |value| {
+            list = matches!(value, Value::List(_));
+            let collection = C::of_mut(value).ok_or(Error::WrongType)?;
+            let outcome = edit(collection)?;
+            emptied = collection.is_empty();
+            Ok(outcome)
+        })?;
+        if emptied {
+            self.remove(key);
+        } else if list {
+            self.keyspace.waits.mark_ready(self.database, key);
+        }
+        Ok(result)
+    }
+}

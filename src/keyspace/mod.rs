@@ -1,0 +1,382 @@
+//! The replicated data, and what applying a log entry does to it. Pure: no clock, socket, task or randomness.
+//!
+//! Owns `apply` and `read`, expiry, sessions, waits and the snapshot. `command/hash.rs` says what HSET is,
+//! `keyspace/hash.rs` what it does. Invariant: the same entries give the same bytes of state on every node, so nothing
+//! here looks at anything but the entry and the state before it; apply is total, whatever a client asked.
+
+mod access;
+mod database;
+mod deletions;
+mod hash;
+mod key;
+mod list;
+mod session;
+mod set;
+mod snapshot;
+mod string;
+mod value;
+mod wait;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use self::access::{Reader, Writer};
+use self::database::Database;
+use self::deletions::Deletions;
+pub use self::session::Session;
+use self::session::{Sessions, Verdict};
+pub use self::snapshot::{Error, Restore, Snapshot};
+use self::value::Record;
+use self::wait::Waits;
+use crate::command::entry::DATABASES;
+use crate::command::{Action, Command, Entry, Operation, Reply, Request, Watched};
+use crate::ids::{NodeId, SessionId, WaitId};
+use crate::time::Timestamp;
+
+/// The most due keys that one entry removes; the rest stay hidden until the next.
+const EXPIRED_PER_ENTRY: usize = 1000;
+
+/// Limits that decide replies, and therefore must be equal on all nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest value, in bytes.
+    pub value_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { value_max: 16 * 1024 * 1024 }
+    }
+}
+
+/// The replicated data.
+#[derive(Debug)]
+pub struct Keyspace {
+    limits: Limits,
+    /// The replicated clock: the latest timestamp of all entries applied. Invariant: never goes back.
+    now: Timestamp,
+    /// Grows by one with each operation; what `WATCH` compares and what seeds random answers.
+    revision: u64,
+    databases: Vec<Database>,
+    /// Every key with a deadline, the earliest first. Invariant: exactly the records that have one.
+    deadlines: BTreeSet<(Timestamp, u8, Bytes)>,
+    deletions: Deletions,
+    sessions: Sessions,
+    waits: Waits,
+}
+
+/// What applying an entry did, for whoever waits for it on this node.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What the entry itself did.
+    pub event: Event,
+    /// Waiting clients that were served, with what they get, in order.
+    pub served: Vec<(WaitId, Reply)>,
+}
+
+/// What an entry did.
+#[derive(Debug, PartialEq)]
+pub enum Event {
+    /// A session was opened.
+    Opened {
+        /// Its id.
+        session: SessionId,
+        /// Its node.
+        node: NodeId,
+        /// What the node drew to recognise its entry.
+        nonce: u64,
+        /// Where the node is reached.
+        address: SocketAddr,
+    },
+    /// A batch has these replies, whether it was applied now or earlier.
+    Replied {
+        /// The session it came from.
+        session: SessionId,
+        /// The batch.
+        serial: u64,
+        /// One for each request.
+        replies: Arc<[Reply]>,
+    },
+    /// A batch came again after its replies were forgotten; nothing was done.
+    Stale {
+        /// The session it came from.
+        session: SessionId,
+        /// The batch.
+        serial: u64,
+    },
+    /// A batch came from a session that is not open; nothing was done.
+    NoSession {
+        /// The session it came from.
+        session: SessionId,
+        /// The batch.
+        serial: u64,
+    },
+    /// A session ended.
+    Expired {
+        /// The session.
+        session: SessionId,
+        /// The node it was of.
+        node: NodeId,
+    },
+    /// Only the clock moved, or there was nothing to do.
+    Nothing,
+}
+
+impl Keyspace {
+    /// Makes an empty keyspace.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            now: Timestamp::ZERO,
+            revision: 0,
+            databases: (0..DATABASES).map(|_| Database::default()).collect(),
+            deadlines: BTreeSet::new(),
+            deletions: Deletions::default(),
+            sessions: Sessions::new(),
+            waits: Waits::default(),
+        }
+    }
+
+    /// The replicated clock.
+    #[must_use]
+    pub const fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Grows with each operation applied; what a watch compares.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// When the next key is due, if any is.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(deadline, _, _)| *deadline)
+    }
+
+    /// The live sessions.
+    #[must_use]
+    pub const fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// How many clients wait for an element of a list, over the whole cluster.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waits.len()
+    }
+
+    /// Applies the log entry at `index`. Total: whatever stands in the entry, the state stays sound, and what is wrong
+    /// with a request is its reply.
+    pub fn apply(&mut self, index: u64, entry: &Entry) -> Outcome {
+        self.now = self.now.max(entry.at);
+        self.remove_due();
+        let mut served = Vec::new();
+        let event = match &entry.action {
+            Action::Open { nonce, node, name, address } => {
+                let session = SessionId(index);
+                self.sessions.insert(session, Session::new(*node, name.clone(), *address));
+                Event::Opened { session, node: *node, nonce: *nonce, address: *address }
+            }
+            Action::Batch { session, serial, acknowledged, requests } => {
+                self.apply_batch(*session, *serial, *acknowledged, requests, &mut served)
+            }
+            Action::Expire { session } => match self.sessions.remove(session) {
+                None => Event::Nothing,
+                Some(ended) => {
+                    self.waits.remove_session(*session);
+                    Event::Expired { session: *session, node: ended.node }
+                }
+            },
+            Action::Tick => Event::Nothing,
+        };
+        Outcome { event, served }
+    }
+
+    /// Applies one request outside the log, at `at`: for scripts and benchmarks against the bare keyspace. A command that
+    /// would wait replies as if its time had run out.
+    pub fn apply_request(&mut self, at: Timestamp, request: &Request) -> Reply {
+        self.now = self.now.max(at);
+        self.remove_due();
+        let mut served = Vec::new();
+        self.request(None, request, &mut served)
+    }
+
+    /// Answers a command that does not write. `at` is the leader's clock when the read was confirmed; it decides what
+    /// is said about remaining time, never what is alive.
+    #[must_use]
+    pub fn read(&self, at: Timestamp, operation: &Operation) -> Reply {
+        let reader = Reader { keyspace: self, database: operation.database, at: at.max(self.now) };
+        if usize::from(operation.database) >= self.databases.len() {
+            return crate::command::Error::DatabaseOutOfRange.into();
+        }
+        reader.command(&operation.command)
+    }
+
+    /// Answers a transaction that does not write, all of it from one state.
+    #[must_use]
+    pub fn read_request(&self, at: Timestamp, request: &Request) -> Reply {
+        match request {
+            Request::One(operation) => self.read(at, operation),
+            Request::Transaction { watched, operations } => {
+                if self.is_any_changed(watched) {
+                    return Reply::NilArray;
+                }
+                Reply::Array(operations.iter().map(|operation| self.read(at, operation)).collect())
+            }
+        }
+    }
+
+    fn apply_batch(
+        &mut self,
+        session: SessionId,
+        serial: u64,
+        acknowledged: u64,
+        requests: &[Request],
+        served: &mut Vec<(WaitId, Reply)>,
+    ) -> Event {
+        let Some(open) = self.sessions.get_mut(&session) else {
+            return Event::NoSession { session, serial };
+        };
+        let replies = match open.judge(serial, acknowledged) {
+            Verdict::Stale => return Event::Stale { session, serial },
+            Verdict::Repeat(replies) => replies,
+            Verdict::Apply => {
+                let replies: Arc<[Reply]> = requests
+                    .iter()
+                    .map(|request| self.request(Some(session), request, served))
+                    .collect();
+                if let Some(open) = self.sessions.get_mut(&session) {
+                    open.keep(serial, Arc::clone(&replies));
+                }
+                replies
+            }
+        };
+        Event::Replied { session, serial, replies }
+    }
+
+    fn request(
+        &mut self,
+        session: Option<SessionId>,
+        request: &Request,
+        served: &mut Vec<(WaitId, Reply)>,
+    ) -> Reply {
+        let reply = match request {
+            Request::One(operation) => self.operation(session, operation, served),
+            Request::Transaction { watched, operations } => {
+                if self.is_any_changed(watched) {
+                    return Reply::NilArray;
+                }
+                let replies =
+                    operations.iter().map(|operation| self.operation(None, operation, served));
+                Reply::Array(replies.collect())
+            }
+        };
+        self.serve_waits(served);
+        reply
+    }
+
+    fn operation(
+        &mut self,
+        waiter: Option<SessionId>,
+        operation: &Operation,
+        served: &mut Vec<(WaitId, Reply)>,
+    ) -> Reply {
+        if usize::from(operation.database) >= self.databases.len() {
+            return crate::command::Error::DatabaseOutOfRange.into();
+        }
+        self.revision = self.revision.saturating_add(1);
+        let mut writer = Writer { keyspace: self, database: operation.database, waiter };
+        writer.command(&operation.command, served)
+    }
+
+    fn is_any_changed(&self, watched: &[Watched]) -> bool {
+        watched.iter().any(|watched| match self.live(watched.database, &watched.key) {
+            Some(record) => record.revision > watched.revision,
+            None => {
+                let hidden = self.databases.get(usize::from(watched.database));
+                let hidden = hidden.and_then(|database| database.get(&watched.key)).is_some();
+                hidden
+                    || self.deletions.may_be_since(watched.database, &watched.key, watched.revision)
+            }
+        })
+    }
+
+    /// The record of a key that is not due.
+    fn live(&self, database: u8, key: &[u8]) -> Option<&Record> {
+        let record = self.databases.get(usize::from(database))?.get(key)?;
+        self.is_live(record).then_some(record)
+    }
+
+    fn is_live(&self, record: &Record) -> bool {
+        record.deadline.is_none_or(|deadline| deadline > self.now)
+    }
+
+    /// Takes a record away, due or not.
+    fn take(&mut self, database: u8, key: &[u8]) -> Option<Record> {
+        let (key, record) = self.databases.get_mut(usize::from(database))?.remove(key)?;
+        self.deletions.note(database, &key, self.revision);
+        if let Some(deadline) = record.deadline {
+            self.deadlines.remove(&(deadline, database, key));
+        }
+        Some(record)
+    }
+
+    fn remove_due(&mut self) {
+        for _ in 0..EXPIRED_PER_ENTRY {
+            let due = self.deadlines.first().filter(|(deadline, _, _)| *deadline <= self.now);
+            let Some((_, database, key)) = due.cloned() else {
+                return;
+            };
+            self.revision = self.revision.saturating_add(1);
+            self.take(database, &key);
+        }
+    }
+
+    /// Gives elements to waiting clients, list by list as they became ready, the first comer first.
+    fn serve_waits(&mut self, served: &mut Vec<(WaitId, Reply)>) {
+        while let Some(place) = self.waits.next_ready() {
+            while let Some((id, wait)) = self.waits.first(&place) {
+                let command = wait.command.clone();
+                let mut writer = Writer { keyspace: self, database: place.0, waiter: None };
+                let Some(reply) = writer.serve(&place.1, &command) else {
+                    break;
+                };
+                self.waits.remove(id);
+                served.push((id, reply));
+            }
+        }
+    }
+}
+
+impl Reader<'_> {
+    fn command(&self, command: &Command) -> Reply {
+        Reply::from_result(match command {
+            Command::String(command) => self.string(command),
+            Command::Key(command) => self.key(command),
+            Command::Set(command) => self.set(command),
+            Command::Hash(command) => self.hash(command),
+            Command::List(command) => self.list(command),
+        })
+    }
+}
+
+impl Writer<'_> {
+    fn command(&mut self, command: &Command, served: &mut Vec<(WaitId, Reply)>) -> Reply {
+        if !command.is_write() {
+            return self.reader().command(command);
+        }
+        Reply::from_result(match command {
+            Command::String(command) => self.string(command),
+            Command::Key(command) => self.key(command),
+            Command::Set(command) => self.set(command),
+            Command::Hash(command) => self.hash(command),
+            Command::List(command) => self.list(command, served),
+        })
+    }
+}

@@ -1,0 +1,102 @@
+//! Sessions: which process starts live, and what each was last answered.
+//!
+//! Owns exactly-once: a serial is applied once, and a repeated one gets its first replies (Raft dissertation, section
+//! 6.3). Invariant: the replies kept for a session are those of serials above what it acknowledged, at most
+//! [`KEPT_MAX`] of them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::Reply;
+use crate::ids::{NodeId, SessionId};
+
+/// The most batches whose replies are kept for one session. A node has fewer in flight.
+pub(crate) const KEPT_MAX: usize = 1024;
+
+/// One live process start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// Its node.
+    pub node: NodeId,
+    /// The node's name.
+    pub name: String,
+    /// Where the node's cluster port is reached.
+    pub address: SocketAddr,
+    /// The last serial that was applied.
+    last: u64,
+    replies: VecDeque<(u64, Arc<[Reply]>)>,
+}
+
+/// What is to be done with a serial.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Verdict {
+    /// It is new.
+    Apply,
+    /// It was applied before, with these replies.
+    Repeat(Arc<[Reply]>),
+    /// It was applied or skipped so long ago that its replies are gone.
+    Stale,
+}
+
+/// All live sessions.
+pub(crate) type Sessions = BTreeMap<SessionId, Session>;
+
+impl Session {
+    pub(crate) const fn new(node: NodeId, name: String, address: SocketAddr) -> Self {
+        Self { node, name, address, last: 0, replies: VecDeque::new() }
+    }
+
+    /// Forgets what the node has acknowledged, and judges a serial.
+    pub(crate) fn judge(&mut self, serial: u64, acknowledged: u64) -> Verdict {
+        while self.replies.front().is_some_and(|(kept, _)| *kept <= acknowledged) {
+            self.replies.pop_front();
+        }
+        if serial > self.last {
+            return Verdict::Apply;
+        }
+        let repeated = self.replies.iter().find(|(kept, _)| *kept == serial);
+        repeated.map_or(Verdict::Stale, |(_, replies)| Verdict::Repeat(Arc::clone(replies)))
+    }
+
+    /// Keeps the replies of a serial that was applied.
+    pub(crate) fn keep(&mut self, serial: u64, replies: Arc<[Reply]>) {
+        self.last = serial;
+        self.replies.push_back((serial, replies));
+        if self.replies.len() > KEPT_MAX {
+            self.replies.pop_front();
+        }
+    }
+
+    /// The replies to a serial, if they are still kept.
+    #[must_use]
+    pub fn replies_to(&self, serial: u64) -> Option<&Arc<[Reply]>> {
+        self.replies.iter().find(|(kept, _)| *kept == serial).map(|(_, replies)| replies)
+    }
+
+    /// The last serial that was applied.
+    #[must_use]
+    pub const fn last_serial(&self) -> u64 {
+        self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_serial_is_applied_once_and_repeated_until_acknowledged() {
+        let address = "127.0.0.1:1".parse().unwrap();
+        let mut session = Session::new(NodeId::from_random(1), "a".to_owned(), address);
+        assert_eq!(session.judge(1, 0), Verdict::Apply);
+        session.keep(1, vec![Reply::Integer(1)].into());
+        assert_eq!(session.judge(1, 0), Verdict::Repeat(vec![Reply::Integer(1)].into()));
+        assert_eq!(session.judge(3, 1), Verdict::Apply, "a serial may be skipped");
+        session.keep(3, vec![Reply::Ok].into());
+        assert_eq!(session.judge(1, 1), Verdict::Stale);
+        assert_eq!(session.judge(2, 1), Verdict::Stale, "a skipped serial never comes late");
+    }
+}
