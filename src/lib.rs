@@ -6,4 +6,5 @@ pub mod ids;
 #[cfg(test)]
 mod tidy;
 pub mod keyspace;
+pub mod pubsub;
 pub mod time;
