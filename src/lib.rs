@@ -3,8 +3,9 @@
 pub mod codec;
 pub mod command;
 pub mod ids;
+pub mod keyspace;
+pub mod node;
+pub mod pubsub;
 #[cfg(test)]
 mod tidy;
-pub mod keyspace;
-pub mod pubsub;
 pub mod time;
