@@ -4,6 +4,7 @@
 //! entry or in the state before it; never in a clock, a random source or the node that applies it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -90,12 +91,12 @@ pub enum Action {
     Batch {
         /// The session of the node.
         session: SessionId,
-        /// Grows with every batch of the session.
+        /// Grows by one with every batch of the session, from 1.
         serial: u64,
         /// The node has seen the replies of all serials up to this one; they can be forgotten.
         acknowledged: u64,
         /// What is asked.
-        requests: Vec<Request>,
+        requests: Arc<[Request]>,
     },
     /// Ends a session and all that lives with it.
     Expire {

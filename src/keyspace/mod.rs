@@ -107,6 +107,13 @@ pub enum Event {
         /// The batch.
         serial: u64,
     },
+    /// A batch came before the one that precedes it; nothing was done.
+    Gap {
+        /// The session it came from.
+        session: SessionId,
+        /// The batch.
+        serial: u64,
+    },
     /// A batch came from a session that is not open; nothing was done.
     NoSession {
         /// The session it came from.
@@ -179,8 +186,12 @@ impl Keyspace {
         let mut served = Vec::new();
         let event = match &entry.action {
             Action::Open { nonce, node, name, address } => {
-                let session = SessionId(index);
-                self.sessions.insert(session, Session::new(*node, name.clone(), *address));
+                let same = |open: &Session| open.node == *node && open.nonce == *nonce;
+                let known = self.sessions.iter().find(|(_, open)| same(open)).map(|(id, _)| *id);
+                let session = known.unwrap_or(SessionId(index));
+                self.sessions
+                    .entry(session)
+                    .or_insert_with(|| Session::new(*node, name.clone(), *address, *nonce));
                 Event::Opened { session, node: *node, nonce: *nonce, address: *address }
             }
             Action::Batch { session, serial, acknowledged, requests } => {
@@ -245,6 +256,7 @@ impl Keyspace {
         };
         let replies = match open.judge(serial, acknowledged) {
             Verdict::Stale => return Event::Stale { session, serial },
+            Verdict::Gap => return Event::Gap { session, serial },
             Verdict::Repeat(replies) => replies,
             Verdict::Apply => {
                 let replies: Arc<[Reply]> = requests

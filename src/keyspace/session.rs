@@ -25,6 +25,8 @@ pub struct Session {
     pub name: String,
     /// Where the node's cluster port is reached.
     pub address: SocketAddr,
+    /// What the node drew when it opened the session; a repeated opening is recognised by it.
+    pub(crate) nonce: u64,
     /// The last serial that was applied.
     last: u64,
     replies: VecDeque<(u64, Arc<[Reply]>)>,
@@ -37,16 +39,18 @@ pub(crate) enum Verdict {
     Apply,
     /// It was applied before, with these replies.
     Repeat(Arc<[Reply]>),
-    /// It was applied or skipped so long ago that its replies are gone.
+    /// It was applied so long ago that its replies are gone.
     Stale,
+    /// One before it is missing, so that it comes too early.
+    Gap,
 }
 
 /// All live sessions.
 pub(crate) type Sessions = BTreeMap<SessionId, Session>;
 
 impl Session {
-    pub(crate) const fn new(node: NodeId, name: String, address: SocketAddr) -> Self {
-        Self { node, name, address, last: 0, replies: VecDeque::new() }
+    pub(crate) const fn new(node: NodeId, name: String, address: SocketAddr, nonce: u64) -> Self {
+        Self { node, name, address, nonce, last: 0, replies: VecDeque::new() }
     }
 
     /// Forgets what the node has acknowledged, and judges a serial.
@@ -54,8 +58,9 @@ impl Session {
         while self.replies.front().is_some_and(|(kept, _)| *kept <= acknowledged) {
             self.replies.pop_front();
         }
-        if serial > self.last {
-            return Verdict::Apply;
+        let next = self.last.saturating_add(1);
+        if serial >= next {
+            return if serial == next { Verdict::Apply } else { Verdict::Gap };
         }
         let repeated = self.replies.iter().find(|(kept, _)| *kept == serial);
         repeated.map_or(Verdict::Stale, |(_, replies)| Verdict::Repeat(Arc::clone(replies)))
@@ -90,13 +95,14 @@ mod tests {
     #[test]
     fn a_serial_is_applied_once_and_repeated_until_acknowledged() {
         let address = "127.0.0.1:1".parse().unwrap();
-        let mut session = Session::new(NodeId::from_random(1), "a".to_owned(), address);
+        let mut session = Session::new(NodeId::from_random(1), "a".to_owned(), address, 1);
         assert_eq!(session.judge(1, 0), Verdict::Apply);
         session.keep(1, vec![Reply::Integer(1)].into());
         assert_eq!(session.judge(1, 0), Verdict::Repeat(vec![Reply::Integer(1)].into()));
-        assert_eq!(session.judge(3, 1), Verdict::Apply, "a serial may be skipped");
-        session.keep(3, vec![Reply::Ok].into());
+        assert_eq!(session.judge(3, 1), Verdict::Gap, "two is missing");
+        assert_eq!(session.judge(2, 1), Verdict::Apply);
+        session.keep(2, vec![Reply::Ok].into());
         assert_eq!(session.judge(1, 1), Verdict::Stale);
-        assert_eq!(session.judge(2, 1), Verdict::Stale, "a skipped serial never comes late");
+        assert_eq!(session.judge(3, 2), Verdict::Apply);
     }
 }
