@@ -1,5 +1,6 @@
 //! An embedded cluster for game servers.
 
+pub mod adapters;
 pub mod codec;
 pub mod command;
 pub mod ids;

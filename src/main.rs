@@ -1,3 +1,62 @@
 //! The `quorate` program: one node, or a whole cluster on this machine, from the command line.
+//!
+//! Owns the logs, the two output streams and the exit code: 0 after a clean end, 2 for wrong usage or configuration,
+//! 1 otherwise. Invariant: standard output carries answers and `ready` lines only; logs and failures go to standard error.
 
-fn main() {}
+mod cli;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Failure;
+use crate::cli::arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Some(Command::Keygen) => cli::keygen().and_then(|text| answer(&text)),
+        Some(Command::Status(flags)) => cli::status::status(&flags).and_then(|text| answer(&text)),
+        Some(Command::CheckConfig(flags)) => cli::settings::check_config(&flags.file)
+            .and_then(|()| answer(&format!("{}: ok\n", flags.file.display()))),
+        Some(Command::Dev(flags)) => log_to_stderr().and_then(|()| cli::dev::dev(&flags)),
+        Some(Command::Serve(flags)) => log_to_stderr().and_then(|()| cli::serve::serve(&flags)),
+        None => log_to_stderr().and_then(|()| cli::serve::serve(&arguments.serve)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => fail(2, &text),
+        Err(Failure::Fatal(text)) => fail(1, &text),
+    }
+}
+
+fn fail(code: u8, text: &str) -> ExitCode {
+    // When standard error is closed there is nobody left to tell; the exit code still says it.
+    drop(writeln!(io::stderr().lock(), "quorate: {text}"));
+    ExitCode::from(code)
+}
+
+/// Writes an answer to standard output.
+fn answer(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|error| Failure::Fatal(format!("cannot write to standard output: {error}")))
+}
+
+/// Sends logs to standard error, from the level that `QUORATE_LOG` names.
+fn log_to_stderr() -> Result<(), Failure> {
+    use tracing_subscriber::EnvFilter;
+    let wrong = |what: String| Failure::Usage(format!("QUORATE_LOG: {what}"));
+    let filter = match std::env::var("QUORATE_LOG") {
+        Ok(text) => EnvFilter::try_new(text).map_err(|error| wrong(error.to_string()))?,
+        Err(std::env::VarError::NotPresent) => EnvFilter::new("info,openraft=warn,chitchat=warn"),
+        Err(error @ std::env::VarError::NotUnicode(_)) => return Err(wrong(error.to_string())),
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+    Ok(())
+}

@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run one node
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Run a whole cluster on this machine, for trying it
     Dev(Dev),
     /// Write a new cluster secret to standard output
@@ -127,7 +127,7 @@ mod tests {
     fn serve(line: &str) -> Serve {
         let arguments = parse(line).unwrap();
         match arguments.command {
-            Some(Command::Serve(serve)) => serve,
+            Some(Command::Serve(serve)) => *serve,
             None => arguments.serve,
             Some(other) => panic!("{line} is {other:?}"),
         }
