@@ -9,4 +9,6 @@ pub mod node;
 pub mod pubsub;
 #[cfg(test)]
 mod tidy;
+pub mod membership;
 pub mod time;
+pub mod transport;

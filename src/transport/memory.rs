@@ -1,0 +1,334 @@
+//! A network in memory, below the real QUIC: datagrams between simulated sockets, with every fault a real one has.
+//!
+//! Owns the simulated sockets and the faults between them. Does not know what is in a datagram. Invariant: what happens to
+//! the n-th datagram depends on the seed, the faults set and the sends before it, and on nothing else; time is tokio's,
+//! paused or not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use quinn::udp::{EcnCodepoint, RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, UdpPoller};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tokio::time::{Instant, Sleep};
+
+/// The most datagrams that wait for one socket; more are lost, as in a kernel.
+const WAITING_MAX: usize = 4_096;
+
+/// How datagrams fare on the way from one address to another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Link {
+    /// How long each takes at least.
+    pub delay: Duration,
+    /// How much longer one may take, evenly spread; above zero, datagrams overtake each other.
+    pub jitter: Duration,
+    /// The share that is lost, from 0 to 1.
+    pub loss: f64,
+    /// The share that arrives twice, from 0 to 1.
+    pub duplication: f64,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        let (delay, jitter) = (Duration::from_millis(1), Duration::ZERO);
+        Self { delay, jitter, loss: 0.0, duplication: 0.0 }
+    }
+}
+
+/// What went over a [`MemoryNetwork`]: equal for equal runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// Datagrams sent.
+    pub sent: u64,
+    /// Datagrams lost, by whatever fault.
+    pub lost: u64,
+    /// A hash over time, both addresses, length and fate of each.
+    pub digest: u64,
+}
+
+/// A network in memory. Cheap to clone; all clones are the same network.
+#[derive(Clone)]
+pub struct MemoryNetwork(Arc<Mutex<Wires>>);
+
+struct Wires {
+    rng: StdRng,
+    origin: Option<Instant>,
+    sockets: BTreeMap<SocketAddr, Weak<MemorySocket>>,
+    default: Link,
+    links: BTreeMap<(SocketAddr, SocketAddr), Link>,
+    cuts: BTreeSet<(SocketAddr, SocketAddr)>,
+    isolated: BTreeSet<SocketAddr>,
+    sequence: u64,
+    trace: Trace,
+}
+
+impl MemoryNetwork {
+    /// Makes a network without faults and with the default [`Link`] between all addresses.
+    #[must_use]
+    pub fn new(rng_seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(Wires {
+            rng: StdRng::seed_from_u64(rng_seed),
+            origin: None,
+            sockets: BTreeMap::new(),
+            default: Link::default(),
+            links: BTreeMap::new(),
+            cuts: BTreeSet::new(),
+            isolated: BTreeSet::new(),
+            sequence: 0,
+            trace: Trace::default(),
+        })))
+    }
+
+    /// Makes the socket at `address`. One that was there before is cut off for good, as by the death of its process.
+    #[must_use]
+    pub fn socket(&self, address: SocketAddr) -> Arc<dyn AsyncUdpSocket> {
+        let socket = Arc::new(MemorySocket {
+            network: self.clone(),
+            address,
+            inbox: Mutex::new(Inbox { waiting: BTreeMap::new(), timer: None, waker: None }),
+        });
+        self.0.lock().sockets.insert(address, Arc::downgrade(&socket));
+        socket
+    }
+
+    /// Takes the socket at `address` away: nothing it sends arrives any more, nothing reaches it.
+    pub fn remove(&self, address: SocketAddr) {
+        self.0.lock().sockets.remove(&address);
+    }
+
+    /// Loses everything on the way from `from` to `to`, one way only.
+    pub fn cut(&self, from: SocketAddr, to: SocketAddr) {
+        self.0.lock().cuts.insert((from, to));
+    }
+
+    /// Loses everything from and to `address`.
+    pub fn isolate(&self, address: SocketAddr) {
+        self.0.lock().isolated.insert(address);
+    }
+
+    /// Ends all cuts and isolations. What [`MemoryNetwork::set_link`] set stays.
+    pub fn heal(&self) {
+        let mut wires = self.0.lock();
+        wires.cuts.clear();
+        wires.isolated.clear();
+    }
+
+    /// Sets how datagrams fare between addresses that have no [`MemoryNetwork::set_link`] of their own.
+    pub fn set_default(&self, link: Link) {
+        self.0.lock().default = link;
+    }
+
+    /// Sets how datagrams fare from `from` to `to`, one way only.
+    pub fn set_link(&self, from: SocketAddr, to: SocketAddr, link: Link) {
+        self.0.lock().links.insert((from, to), link);
+    }
+
+    /// Makes all links the default ones again.
+    pub fn reset_links(&self) {
+        self.0.lock().links.clear();
+    }
+
+    /// Tells what went over the network so far.
+    #[must_use]
+    pub fn trace(&self) -> Trace {
+        self.0.lock().trace
+    }
+
+    /// Sends one datagram on its way. For tests that speak to a node without QUIC, too.
+    pub fn send(&self, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        self.deliver(from, to, bytes, None);
+    }
+
+    fn deliver(&self, from: SocketAddr, to: SocketAddr, bytes: &[u8], ecn: Option<EcnCodepoint>) {
+        let now = Instant::now();
+        let mut wires = self.0.lock();
+        let fates = wires.fates(now, from, to, bytes.len());
+        let Some(target) = wires.sockets.get(&to).and_then(Weak::upgrade) else { return };
+        let first = wires.sequence;
+        wires.sequence += fates.len() as u64;
+        drop(wires);
+        let bytes = Bytes::copy_from_slice(bytes);
+        let numbered = fates.into_iter().zip(first..);
+        target.inbox.lock().add(numbered.map(|(delay, sequence)| {
+            ((now + delay, sequence), Datagram { from, bytes: bytes.clone(), ecn })
+        }));
+    }
+}
+
+impl fmt::Debug for MemoryNetwork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryNetwork").field("trace", &self.trace()).finish_non_exhaustive()
+    }
+}
+
+impl Wires {
+    /// Decides how many copies arrive and after how long each, and writes it into the trace.
+    fn fates(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        to: SocketAddr,
+        length: usize,
+    ) -> Vec<Duration> {
+        let link = self.links.get(&(from, to)).copied().unwrap_or(self.default);
+        // Drawn for each datagram, lost or not, so that a cut does not shift the fates of the others.
+        let draws: [f64; 4] = self.rng.random();
+        let [lost, twice, late, later] = draws;
+        let is_cut = self.cuts.contains(&(from, to))
+            || self.isolated.contains(&from)
+            || self.isolated.contains(&to);
+        let mut fates = Vec::new();
+        if !is_cut && lost >= link.loss {
+            fates.push(link.delay + link.jitter.mul_f64(late));
+            if twice < link.duplication {
+                fates.push(link.delay + link.jitter.mul_f64(later));
+            }
+        }
+        let origin = *self.origin.get_or_insert(now);
+        let words = [
+            u64::try_from(now.duration_since(origin).as_nanos()).unwrap_or(u64::MAX),
+            u64::from(from.port()) << 32 | u64::from(to.port()),
+            length as u64,
+            fates.len() as u64,
+        ];
+        for word in words {
+            // FNV-1a, a word at a time.
+            self.trace.digest = (self.trace.digest ^ word).wrapping_mul(0x0100_0000_01b3);
+        }
+        self.trace.sent += 1;
+        self.trace.lost += u64::from(fates.is_empty());
+        fates
+    }
+}
+
+struct Datagram {
+    from: SocketAddr,
+    bytes: Bytes,
+    ecn: Option<EcnCodepoint>,
+}
+
+struct Inbox {
+    /// By time of arrival, then by order of sending.
+    waiting: BTreeMap<(Instant, u64), Datagram>,
+    timer: Option<Pin<Box<Sleep>>>,
+    waker: Option<Waker>,
+}
+
+impl Inbox {
+    fn add(&mut self, datagrams: impl Iterator<Item = ((Instant, u64), Datagram)>) {
+        for (place, datagram) in datagrams {
+            if self.waiting.len() < WAITING_MAX {
+                self.waiting.insert(place, datagram);
+            }
+        }
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+struct MemorySocket {
+    network: MemoryNetwork,
+    address: SocketAddr,
+    inbox: Mutex<Inbox>,
+}
+
+impl MemorySocket {
+    /// Tells whether the network still knows this very socket.
+    fn is_attached(&self) -> bool {
+        let wires = self.network.0.lock();
+        wires.sockets.get(&self.address).is_some_and(|s| std::ptr::eq(s.as_ptr(), self))
+    }
+}
+
+impl fmt::Debug for MemorySocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemorySocket").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl AsyncUdpSocket for MemorySocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Box::pin(AlwaysWritable)
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        if self.is_attached() {
+            let segment = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+            for datagram in transmit.contents.chunks(segment) {
+                self.network.deliver(self.address, transmit.destination, datagram, transmit.ecn);
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let mut inbox = self.inbox.lock();
+        loop {
+            let now = Instant::now();
+            let mut count = 0;
+            for (buffer, meta) in bufs.iter_mut().zip(meta.iter_mut()) {
+                let Some(first) = inbox.waiting.first_entry() else { break };
+                if first.key().0 > now {
+                    break;
+                }
+                let datagram = first.remove();
+                let length = datagram.bytes.len().min(buffer.len());
+                buffer[..length].copy_from_slice(&datagram.bytes[..length]);
+                *meta = RecvMeta {
+                    addr: datagram.from,
+                    len: length,
+                    stride: length,
+                    ecn: datagram.ecn,
+                    dst_ip: None,
+                };
+                count += 1;
+            }
+            if count > 0 {
+                return Poll::Ready(Ok(count));
+            }
+            inbox.waker = Some(cx.waker().clone());
+            let Some(((next, _), _)) = inbox.waiting.first_key_value() else {
+                return Poll::Pending;
+            };
+            let next = *next;
+            let timer = inbox.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
+            timer.as_mut().reset(next);
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+
+    fn may_fragment(&self) -> bool {
+        false
+    }
+}
+
+/// A memory socket takes every datagram at once.
+#[derive(Debug)]
+struct AlwaysWritable;
+
+impl UdpPoller for AlwaysWritable {
+    fn poll_writable(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
