@@ -5,10 +5,10 @@ pub mod codec;
 pub mod command;
 pub mod ids;
 pub mod keyspace;
+pub mod membership;
 pub mod node;
 pub mod pubsub;
 #[cfg(test)]
 mod tidy;
-pub mod membership;
 pub mod time;
 pub mod transport;
