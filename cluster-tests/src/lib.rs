@@ -1,0 +1,12 @@
+//! Tests of whole servers from outside: scripts, processes, clients, failover.
+//!
+//! Owns: everything that starts `quorate` or `redis-server` processes and looks at them through their doors.
+//! Does not own: tests of single rooms, which stand beside their code. It uses the public interface only:
+//! sockets, the command line, HTTP, and for the bare keyspace the crate's public types.
+//! Invariant: a check that cannot run on this machine says so; it never counts as passed.
+
+pub mod client;
+pub mod failure;
+pub mod process;
+pub mod reply;
+pub mod script;
