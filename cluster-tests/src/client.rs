@@ -16,6 +16,8 @@ use crate::reply::{Reply, decode};
 
 /// How long a reply may take before the server counts as stuck.
 pub const REPLY_DEADLINE: Duration = Duration::from_secs(10);
+/// How many bytes are asked of the system at once.
+const READ_AHEAD: usize = 64 * 1024;
 
 /// What came next on a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,20 +84,17 @@ impl Client {
         let mut sent = 0;
         while let Some(rest) = bytes.get(sent..).filter(|rest| !rest.is_empty()) {
             let (mut reader, mut writer) = self.stream.split();
-            let mut chunk = [0; 16 * 1024];
+            self.unread.reserve(READ_AHEAD);
             let step = async {
                 tokio::select! {
                     written = writer.write(rest) => written.map(|count| (count, 0)),
-                    read = reader.read(&mut chunk) => read.map(|count| (0, count)),
+                    read = reader.read_buf(&mut self.unread) => read.map(|count| (0, count)),
                 }
             };
             match timeout_at(deadline, step).await {
                 Err(_) => return Err(Failure::new(format!("only {sent} bytes were taken"))),
                 Ok(Err(_) | Ok((0, 0))) => return Ok(()),
-                Ok(Ok((written, read))) => {
-                    sent += written;
-                    self.unread.extend_from_slice(chunk.get(..read).unwrap_or_default());
-                }
+                Ok(Ok((written, _))) => sent += written,
             }
         }
         Ok(())
@@ -108,7 +107,9 @@ impl Client {
     pub async fn next(&mut self, patience: Duration) -> Outcome<Arrival> {
         let deadline = Instant::now() + patience;
         loop {
-            if let Some((reply, length)) = decode(self.unread.get(self.start..).unwrap_or_default())? {
+            if let Some((reply, length)) =
+                decode(self.unread.get(self.start..).unwrap_or_default())?
+            {
                 self.start += length;
                 if self.start == self.unread.len() {
                     self.unread.clear();
@@ -116,12 +117,12 @@ impl Client {
                 }
                 return Ok(Arrival::Reply(reply));
             }
-            let mut chunk = [0; 16 * 1024];
-            match timeout_at(deadline, self.stream.read(&mut chunk)).await {
+            self.unread.reserve(READ_AHEAD);
+            match timeout_at(deadline, self.stream.read_buf(&mut self.unread)).await {
                 Err(_) => return Ok(Arrival::Nothing),
                 // A reset after an error reply is a close, too: unread input makes the kernel send one.
                 Ok(Ok(0) | Err(_)) => return Ok(Arrival::Closed),
-                Ok(Ok(count)) => self.unread.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+                Ok(Ok(_)) => {}
             }
         }
     }

@@ -57,9 +57,9 @@ impl Cluster {
             cluster.nodes.push(Node::ready(process, FORM_DEADLINE).await?);
         }
         for node in &cluster.nodes {
-            wait_for("a first write", FORM_DEADLINE, || served(node.resp)).await.map_err(|failure| {
-                Failure::new(format!("{failure}; {}", node.process.log_end()))
-            })?;
+            wait_for("a first write", FORM_DEADLINE, || served(node.resp)).await.map_err(
+                |failure| Failure::new(format!("{failure}; {}", node.process.log_end())),
+            )?;
         }
         Ok(cluster)
     }

@@ -97,7 +97,8 @@ impl Process {
             Signal::Stop => "STOP",
             Signal::Cont => "CONT",
         };
-        let status = Command::new("sh").arg("-c").arg(format!("kill -{word} {}", self.pid())).status()?;
+        let status =
+            Command::new("sh").arg("-c").arg(format!("kill -{word} {}", self.pid())).status()?;
         if status.success() { Ok(()) } else { Err(Failure::new(format!("{} is gone", self.name))) }
     }
 
@@ -120,7 +121,8 @@ impl Process {
                 return Ok(status);
             }
             if Instant::now() > deadline {
-                let text = format!("{} still runs after {patience:?}; {}", self.name, self.log_end());
+                let text =
+                    format!("{} still runs after {patience:?}; {}", self.name, self.log_end());
                 return Err(Failure::new(text));
             }
             sleep(Duration::from_millis(5)).await;

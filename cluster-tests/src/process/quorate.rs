@@ -36,7 +36,14 @@ pub fn binary() -> Outcome<PathBuf> {
         say(&format!("{} is missing or out of date: building it", program.display()));
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
-        build.current_dir(&root).args(["build", "--quiet", "--package", "quorate", "--bin", "quorate"]);
+        build.current_dir(&root).args([
+            "build",
+            "--quiet",
+            "--package",
+            "quorate",
+            "--bin",
+            "quorate",
+        ]);
         // The same features of shared dependencies as in this build, so that they are not built twice.
         build.args(["--package", "cluster-tests", "--bin", "cluster-tests"]);
         if folder.ends_with("release") {
@@ -113,7 +120,8 @@ impl NodeOptions {
     pub fn arguments(&self) -> Vec<String> {
         let mut line: Vec<String> = ["serve", "--name", &self.name].map(Into::into).to_vec();
         let mut add = |flag: &str, value: String| line.extend([flag.to_owned(), value]);
-        let listen = self.listen.map_or_else(|| "127.0.0.1:0".to_owned(), |listen| listen.to_string());
+        let listen =
+            self.listen.map_or_else(|| "127.0.0.1:0".to_owned(), |listen| listen.to_string());
         add("--listen", listen);
         for seed in &self.seeds {
             add("--seed", seed.to_string());
@@ -163,7 +171,8 @@ impl Node {
     /// When the process ends or the line does not come within `patience`.
     pub async fn ready(mut process: Process, patience: Duration) -> Outcome<Self> {
         let line = wait_for("the ready line", patience, || {
-            let line = process.output().lines().find(|line| line.starts_with("ready ")).map(str::to_owned);
+            let line =
+                process.output().lines().find(|line| line.starts_with("ready ")).map(str::to_owned);
             let ended = process.ended().ok().flatten();
             async move {
                 match (line, ended) {
@@ -177,7 +186,8 @@ impl Node {
         .and_then(|found| found)
         .map_err(|failure| Failure::new(format!("{failure}; {}", process.log_end())))?;
         let field = |name: &str| {
-            let value = line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+            let value =
+                line.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
             value.ok_or_else(|| Failure::new(format!("no {name}= in the ready line: {line}")))
         };
         let address = |name: &str| {
@@ -214,7 +224,8 @@ impl Node {
         if code != 200 {
             return Err(Failure::new(format!("/status answers {code}: {body}")));
         }
-        serde_json::from_str(&body).map_err(|error| Failure::new(format!("/status: {error}: {body}")))
+        serde_json::from_str(&body)
+            .map_err(|error| Failure::new(format!("/status: {error}: {body}")))
     }
 }
 
@@ -225,7 +236,8 @@ impl Node {
 pub async fn http_get(address: SocketAddr, path: &str) -> Outcome<(u16, String)> {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;

@@ -31,7 +31,9 @@ pub fn redis_server() -> Option<PathBuf> {
         return Some(PathBuf::from(path)).filter(|path| path.is_file());
     }
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join("redis-server")).find(|path| path.is_file())
+    std::env::split_paths(&path)
+        .map(|folder| folder.join("redis-server"))
+        .find(|path| path.is_file())
 }
 
 impl RedisServer {
@@ -48,10 +50,8 @@ impl RedisServer {
         command.args(["--save", "", "--appendonly", "no"]);
         let process = Process::start("redis", command, folder.path())?;
         wait_for("redis-server", Duration::from_secs(10), || async {
-            match Client::connect(address).await?.ask("PING").await? {
-                Reply::Simple(_) => Ok(()),
-                other => Err(Failure::new(other.to_string())),
-            }
+            let reply = Client::connect(address).await?.ask("PING").await?;
+            if let Reply::Simple(_) = reply { Ok(()) } else { Err(Failure::new(reply.to_string())) }
         })
         .await?;
         Ok(Self { address, _process: process, _folder: folder })

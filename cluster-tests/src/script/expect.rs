@@ -105,7 +105,9 @@ impl Expected {
                 }
                 shape.fits(reply)
             }
-            Self::Between(low, high) => reply.integer().is_some_and(|n| (*low..=*high).contains(&n)),
+            Self::Between(low, high) => {
+                reply.integer().is_some_and(|n| (*low..=*high).contains(&n))
+            }
             Self::Like(shape, pattern) => {
                 let text = reply.error_text().map(String::into_bytes);
                 let text = text.as_deref().or(reply.bytes());
@@ -180,8 +182,12 @@ fn free_accepts<const N: usize>(
 fn like(pattern: &[u8], text: &[u8]) -> bool {
     match pattern.split_first() {
         None => text.is_empty(),
-        Some((b'*', rest)) => (0..=text.len()).any(|skip| like(rest, text.get(skip..).unwrap_or_default())),
-        Some((byte, rest)) => text.split_first().is_some_and(|(first, text)| first == byte && like(rest, text)),
+        Some((b'*', rest)) => {
+            (0..=text.len()).any(|skip| like(rest, text.get(skip..).unwrap_or_default()))
+        }
+        Some((byte, rest)) => {
+            text.split_first().is_some_and(|(first, text)| first == byte && like(rest, text))
+        }
     }
 }
 

@@ -16,7 +16,9 @@ pub(super) fn script(name: String, text: &str) -> Outcome<Script> {
         let (only, body) = flavour(line);
         if let Some(more) = body.strip_prefix('<') {
             // Deeper by more than the one space: a further line of the same reply.
-            if let (true, Some((_, _, text))) = (more.starts_with("  ") || more == " ]", &mut pending) {
+            if let (true, Some((_, _, text))) =
+                (more.starts_with("  ") || more == " ]", &mut pending)
+            {
                 text.push('\n');
                 text.push_str(more);
                 continue;
@@ -110,7 +112,16 @@ fn step(line: usize, text: &str) -> Outcome<Step> {
         return Err(Failure::new(format!("not a line of a script: {text}")));
     };
     let text = text.to_owned();
-    Ok(Step { line, text, connection, request, repeat, only, needs_connection, replies: Vec::new() })
+    Ok(Step {
+        line,
+        text,
+        connection,
+        request,
+        repeat,
+        only,
+        needs_connection,
+        replies: Vec::new(),
+    })
 }
 
 /// Splits a command into words as redis-cli does; `"x"*1000` repeats a quoted word.
@@ -243,9 +254,12 @@ impl<'a> Reader<'a> {
         } else {
             Order::Kept
         };
-        for (word, shape) in
-            [("[", Shape::Array), ("set[", Shape::Set), ("push[", Shape::Push), ("map[", Shape::Anything)]
-        {
+        for (word, shape) in [
+            ("[", Shape::Array),
+            ("set[", Shape::Set),
+            ("push[", Shape::Push),
+            ("map[", Shape::Anything),
+        ] {
             if self.take(word) {
                 return if word == "map[" { self.map() } else { self.list(shape, order) };
             }
@@ -301,9 +315,11 @@ impl<'a> Reader<'a> {
     /// Reads what begins with a word in parentheses: `(integer) 1`, `(any bulk as x)`, `(nil)`.
     fn annotated(&mut self) -> Outcome<Expected> {
         self.next()?;
-        for (words, shape) in
-            [("bulk like ", Shape::Bulk), ("verbatim like ", Shape::Verbatim), ("error like ", Shape::Error)]
-        {
+        for (words, shape) in [
+            ("bulk like ", Shape::Bulk),
+            ("verbatim like ", Shape::Verbatim),
+            ("error like ", Shape::Error),
+        ] {
             if self.take(words) {
                 let pattern = String::from_utf8_lossy(&self.quoted()?).into_owned();
                 self.next()?;
@@ -339,7 +355,9 @@ impl<'a> Reader<'a> {
 /// Reads the notes that leave freedom: `any …`, `integer low..high`.
 fn free(note: &str) -> Outcome<Expected> {
     let unknown = || Failure::new(format!("not a kind of reply: ({note})"));
-    if let Some((low, high)) = note.strip_prefix("integer ").and_then(|range| range.split_once("..")) {
+    if let Some((low, high)) =
+        note.strip_prefix("integer ").and_then(|range| range.split_once(".."))
+    {
         let bound = |text: &str| text.parse().map_err(|_| unknown());
         return Ok(Expected::Between(bound(low)?, bound(high)?));
     }
@@ -379,7 +397,8 @@ mod tests {
             r#"push["message", "c", "x"]"#,
             r#"map["a": (integer) 1, "b": [(double) 1.5]]"#,
         ] {
-            let Ok(Expected::Exact(_) | Expected::List { .. } | Expected::Map { .. }) = expected(text)
+            let Ok(Expected::Exact(_) | Expected::List { .. } | Expected::Map { .. }) =
+                expected(text)
             else {
                 panic!("{text} is not read");
             };
@@ -394,7 +413,9 @@ mod tests {
 
     #[test]
     fn lines_that_are_not_understood_are_refused() {
-        for text in ["GET k", "> GET k", "< OK", "> GET k\n< (integr) 1", "> GET \"k\n< OK", "> A\n< [1"] {
+        for text in
+            ["GET k", "> GET k", "< OK", "> GET k\n< (integr) 1", "> GET \"k\n< OK", "> A\n< [1"]
+        {
             assert!(script("x".into(), text).is_err(), "{text}");
         }
     }

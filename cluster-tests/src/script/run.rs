@@ -107,7 +107,8 @@ impl Run<'_> {
 
     /// Leaves nothing of an earlier script: no keys, and no subscriptions of connections that are closing.
     async fn empty(&mut self) -> Outcome {
-        let node = *self.target.nodes.first().ok_or_else(|| Failure::new("the target has no node"))?;
+        let node =
+            *self.target.nodes.first().ok_or_else(|| Failure::new("the target has no node"))?;
         let mut client = Client::connect(node).await?;
         let deadline = Instant::now() + UNTIL_DEADLINE;
         loop {
@@ -120,7 +121,10 @@ impl Run<'_> {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(Failure::new(format!("does not become empty: {}", Reply::Array(state))));
+                return Err(Failure::new(format!(
+                    "does not become empty: {}",
+                    Reply::Array(state)
+                )));
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -153,7 +157,10 @@ impl Run<'_> {
     async fn once(&mut self, step: &Step, number: Option<u64>) -> Outcome {
         let bytes = match &step.request {
             Request::Command(words) => {
-                let words = words.iter().map(|word| self.fill(word, number)).collect::<Outcome<Vec<_>>>()?;
+                let words = words
+                    .iter()
+                    .map(|word| self.fill(word, number))
+                    .collect::<Outcome<Vec<_>>>()?;
                 let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
                 encode(&words)
             }
@@ -166,8 +173,10 @@ impl Run<'_> {
         };
         self.connection(step.connection).await?.send(&bytes).await?;
         let flavour = self.target.flavour;
-        for line in step.replies.iter().filter(|line| line.only.is_none_or(|only| only == flavour)) {
-            let patience = if line.expected == Expected::Nothing { SILENCE } else { REPLY_DEADLINE };
+        for line in step.replies.iter().filter(|line| line.only.is_none_or(|only| only == flavour))
+        {
+            let patience =
+                if line.expected == Expected::Nothing { SILENCE } else { REPLY_DEADLINE };
             let arrival = self.connection(step.connection).await?.next(patience).await?;
             let accepted = match (&arrival, &line.expected) {
                 (Arrival::Nothing, Expected::Nothing) | (Arrival::Closed, Expected::Closed) => true,
@@ -234,16 +243,15 @@ impl Run<'_> {
         }
         let all = Reply::Array(seen.concat());
         let Some(line) = step.replies.first() else { return Err(Failure::new("no reply")) };
-        let accepted = match &line.expected {
+        let accepted = if let Expected::Exact(Reply::Integer(count)) = &line.expected {
             // `(integer) n` in place of a list counts the elements.
-            Expected::Exact(Reply::Integer(count)) => usize::try_from(*count) == Ok(seen.len()),
-            Expected::List { shape: Shape::Array, items, open, .. } => {
-                let order = if paired { Order::FreePairs } else { Order::Free };
-                let (items, open) = (items.clone(), *open);
-                Expected::List { shape: Shape::Array, order, items, open }
-                    .accepts(&all, &mut self.captures)
-            }
-            other => other.accepts(&all, &mut self.captures),
+            usize::try_from(*count) == Ok(seen.len())
+        } else if let Expected::List { items, open, .. } = &line.expected {
+            let order = if paired { Order::FreePairs } else { Order::Free };
+            let (shape, items, open) = (Shape::Array, items.clone(), *open);
+            Expected::List { shape, order, items, open }.accepts(&all, &mut self.captures)
+        } else {
+            false
         };
         if accepted { Ok(()) } else { Err(differs(line, &all)) }
     }
