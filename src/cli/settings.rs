@@ -84,6 +84,8 @@ fn lay_over(settings: &mut Settings, flags: &Serve) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn with_file(text: &str, flags: Serve) -> Result<Settings, Failure> {
@@ -126,5 +128,58 @@ mod tests {
             assert!(text.contains(expected) && !text.contains('\n'), "{text}");
         }
         assert!(check_config(Path::new("no/such/file.toml")).is_err());
+    }
+
+    /// Gives `table.key` for every key that a reference line sets or, behind `# `, shows.
+    fn keys_of_text(text: &str) -> BTreeSet<String> {
+        let mut table = String::new();
+        let mut keys = BTreeSet::new();
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix('[') {
+                table = name.trim_end_matches(']').to_owned();
+            } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ")
+                && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+            {
+                keys.insert(format!("{table}.{key}"));
+            }
+        }
+        keys
+    }
+
+    fn keys_of(name: &str, value: &serde_json::Value, keys: &mut BTreeSet<String>) {
+        match value {
+            serde_json::Value::Object(inner) => {
+                for (key, value) in inner {
+                    let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+                    keys_of(&name, value, keys);
+                }
+            }
+            _ => {
+                keys.insert(name.to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn reference_configuration_is_the_default_and_shows_every_key() {
+        let text = include_str!("../../config/node.toml");
+        assert_eq!(Settings::from_toml(text).unwrap(), Settings::default());
+        let mut keys = BTreeSet::new();
+        keys_of("", &serde_json::to_value(Settings::default()).unwrap(), &mut keys);
+        assert_eq!(keys_of_text(text), keys);
+    }
+
+    #[test]
+    fn three_nodes_of_the_example_fit_together() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/three-nodes");
+        let mut addresses = BTreeSet::new();
+        for name in ["a", "b", "c"] {
+            let file = folder.join(format!("{name}.toml"));
+            let settings = settings(&Serve { config: Some(file), ..Serve::default() }).unwrap();
+            assert_eq!(settings.node.name.as_ref().unwrap().as_str(), name);
+            assert!(settings.node.seeds.contains(&settings.node.listen.to_string()));
+            addresses.extend([settings.node.listen, settings.resp.listen, settings.http.listen]);
+        }
+        assert_eq!(addresses.len(), 9);
     }
 }
