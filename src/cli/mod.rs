@@ -9,6 +9,7 @@ pub(crate) mod serve;
 pub(crate) mod settings;
 pub(crate) mod status;
 
+use quorate::transport::Secret;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
@@ -32,6 +33,5 @@ pub(crate) fn random_bytes() -> Result<[u8; 32], Failure> {
 
 /// Makes a new cluster secret: 64 hexadecimal digits and a line end.
 pub(crate) fn keygen() -> Result<String, Failure> {
-    let digits: Vec<String> = random_bytes()?.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("{}\n", digits.concat()))
+    Ok(format!("{}\n", Secret::generate(random_bytes()?).to_text()))
 }
