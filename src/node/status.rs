@@ -1,0 +1,133 @@
+//! What a node says of itself and of its cluster, as data for `/status`, `/readyz` and `/metrics`.
+//!
+//! Owns the JSON shape, which monitoring reads: fields are added, never renamed. Does not gather the facts. Invariant: ids are
+//! text of 13 hexadecimal digits, as in logs, and a [`State`] other than `Ready` comes with its reason.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::{Serialize, Serializer};
+
+use crate::ids::{Label, NodeId};
+
+/// Everything at one glance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// This node.
+    pub node: NodeStatus,
+    /// Its cluster.
+    pub cluster: ClusterStatus,
+    /// Agreement, as this node knows it.
+    pub raft: RaftStatus,
+    /// The nodes that vote, in the order of their ids.
+    #[serde(serialize_with = "texts")]
+    pub voters: Vec<NodeId>,
+    /// All nodes that this one knows of, itself too, in the order of their ids.
+    pub members: Vec<MemberStatus>,
+    /// How many processes have an open session in the replicated state.
+    pub sessions: u64,
+}
+
+/// One node about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NodeStatus {
+    /// Its id.
+    #[serde(serialize_with = "text")]
+    pub id: NodeId,
+    /// Its name for people.
+    pub name: String,
+    /// The address that it tells others.
+    pub address: SocketAddr,
+    /// Where it is in its life.
+    pub state: State,
+    /// Why it cannot serve, unless it is ready.
+    pub reason: Option<String>,
+}
+
+/// Where a node is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Not yet in a cluster: it forms one, or looks for one.
+    Joining,
+    /// In a cluster, and not yet up to date.
+    Syncing,
+    /// Up to date, with a leader: it serves.
+    Ready,
+    /// There is no leader: no writes, no linearizable reads.
+    Halted,
+    /// On its way out.
+    Leaving,
+}
+
+/// The cluster that the node is in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClusterStatus {
+    /// Its name.
+    pub id: Label,
+    /// Grows each time that the cluster is formed anew from a survivor.
+    pub epoch: u64,
+    /// Which formation of that name it is; none before the node is in it.
+    pub formation: Option<String>,
+}
+
+/// Agreement as one node knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RaftStatus {
+    /// What this node is in it.
+    pub role: Role,
+    /// Who leads, if anybody does.
+    #[serde(serialize_with = "maybe_text")]
+    pub leader: Option<NodeId>,
+    /// The Raft term.
+    pub term: u64,
+    /// The index of the last entry that this node has applied.
+    pub applied: u64,
+    /// The index of the last entry that this node knows to be committed.
+    pub committed: u64,
+    /// How many committed entries this node has yet to apply.
+    pub lag: u64,
+}
+
+/// What a node is in agreement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It orders the writes.
+    Leader,
+    /// It votes.
+    Follower,
+    /// It follows without a vote.
+    Observer,
+}
+
+/// One node as another sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MemberStatus {
+    /// Its id.
+    #[serde(serialize_with = "text")]
+    pub id: NodeId,
+    /// Its name for people.
+    pub name: String,
+    /// Where it is reached.
+    pub address: SocketAddr,
+    /// Whether it is believed to be alive.
+    pub alive: bool,
+    /// What it is in agreement; none when it is known from gossip alone.
+    pub role: Option<Role>,
+}
+
+fn text<T: fmt::Display, S: Serializer>(id: &T, out: S) -> Result<S::Ok, S::Error> {
+    out.collect_str(id)
+}
+
+fn maybe_text<S: Serializer>(id: &Option<NodeId>, out: S) -> Result<S::Ok, S::Error> {
+    match id {
+        Some(id) => out.collect_str(id),
+        None => out.serialize_none(),
+    }
+}
+
+fn texts<S: Serializer>(ids: &[NodeId], out: S) -> Result<S::Ok, S::Error> {
+    out.collect_seq(ids.iter().map(NodeId::to_string))
+}
