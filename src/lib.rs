@@ -8,6 +8,7 @@ pub mod keyspace;
 pub mod membership;
 pub mod node;
 pub mod pubsub;
+pub mod resp;
 #[cfg(test)]
 mod tidy;
 pub mod time;
