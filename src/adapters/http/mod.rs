@@ -5,5 +5,110 @@
 
 mod config;
 mod listener;
+mod metrics;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 pub use self::config::Config;
+use self::listener::BoundedListener;
+use crate::node::status::{self, Status};
+
+/// Asks the node how it is; cheap, and never waits.
+type Ask = Arc<dyn Fn() -> Status + Send + Sync>;
+
+/// An open HTTP door. It closes when this is dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    task: JoinHandle<io::Result<()>>,
+}
+
+/// Why the door cannot open.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its address cannot be had: it is taken, or not of this machine. Somebody must change `http.listen`.
+    #[error("http door cannot open at {address}: {source}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl Server {
+    async fn start(ask: Ask, config: &Config) -> Result<Self, Error> {
+        let failed = |source| Error::Bind { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "the http door asks for no password and is open to other machines");
+        }
+        let bounded =
+            BoundedListener::new(listener, config.connections_max, config.request_timeout);
+        let serving = axum::serve(bounded, router(ask));
+        let task = tokio::spawn(serving.into_future());
+        Ok(Self { address, task })
+    }
+
+    /// Gives the address at which it is open.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn router(ask: Ask) -> Router {
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/status", get(status_json))
+        .route("/metrics", get(metrics_text))
+        .with_state(ask)
+}
+
+/// Answers as long as the process can answer at all.
+#[expect(clippy::unused_async, reason = "a handler of axum is asynchronous")]
+async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+#[expect(clippy::unused_async, reason = "a handler of axum is asynchronous")]
+async fn readyz(State(ask): State<Ask>) -> Response {
+    let node = ask().node;
+    if node.state == status::State::Ready {
+        return "ok\n".into_response();
+    }
+    let reason = node.reason.unwrap_or_else(|| format!("{:?}", node.state).to_lowercase());
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response()
+}
+
+#[expect(clippy::unused_async, reason = "a handler of axum is asynchronous")]
+async fn status_json(State(ask): State<Ask>) -> Json<Status> {
+    Json(ask())
+}
+
+#[expect(clippy::unused_async, reason = "a handler of axum is asynchronous")]
+async fn metrics_text(State(ask): State<Ask>) -> Response {
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (kind, metrics::text(&ask())).into_response()
+}

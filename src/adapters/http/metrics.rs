@@ -1,0 +1,70 @@
+//! The status as Prometheus text.
+//!
+//! Owns the names of the metrics, which dashboards read: they are added, never renamed. Gathers nothing. Invariant: a label
+//! value is escaped, so that no name can forge a line.
+//! Source: Prometheus text exposition format 0.0.4.
+
+use std::fmt::Write as _;
+
+use crate::node::status::{Role, State, Status};
+
+/// Writes the metrics of one moment.
+pub(super) fn text(status: &Status) -> String {
+    let mut out = String::with_capacity(2_048);
+    let Status { node, cluster, raft, .. } = status;
+    let labels = [
+        ("id", node.id.to_string()),
+        ("name", node.name.clone()),
+        ("cluster", cluster.id.to_string()),
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+    ];
+    let labels: Vec<String> =
+        labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+    let info = format!("quorate_node_info{{{}}}", labels.join(","));
+    gauge(&mut out, &info, "Who this node is; always 1.", 1);
+    let is_ready = u64::from(node.state == State::Ready);
+    gauge(&mut out, "quorate_ready", "Whether this node can serve.", is_ready);
+    let is_leader = u64::from(raft.role == Role::Leader);
+    gauge(&mut out, "quorate_raft_is_leader", "Whether this node leads.", is_leader);
+    let has_leader = u64::from(raft.leader.is_some());
+    gauge(&mut out, "quorate_raft_has_leader", "Whether this node knows a leader.", has_leader);
+    gauge(&mut out, "quorate_raft_term", "The Raft term.", raft.term);
+    counter(
+        &mut out,
+        "quorate_raft_applied_total",
+        "Index of the last applied entry.",
+        raft.applied,
+    );
+    let committed = "Index of the last entry known to be committed.";
+    counter(&mut out, "quorate_raft_committed_total", committed, raft.committed);
+    gauge(&mut out, "quorate_raft_lag", "Committed entries yet to be applied.", raft.lag);
+    gauge(&mut out, "quorate_voters", "Nodes that vote.", count(status.voters.len()));
+    let alive = status.members.iter().filter(|member| member.alive).count();
+    gauge(&mut out, "quorate_members_alive", "Nodes believed to be alive.", count(alive));
+    gauge(&mut out, "quorate_members", "Nodes that are known.", count(status.members.len()));
+    gauge(&mut out, "quorate_sessions", "Open sessions in the replicated state.", status.sessions);
+    gauge(&mut out, "quorate_cluster_epoch", "The epoch of the cluster.", cluster.epoch);
+    out
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+fn gauge(out: &mut String, name: &str, help: &str, value: u64) {
+    metric(out, "gauge", name, help, value);
+}
+
+fn counter(out: &mut String, name: &str, help: &str, value: u64) {
+    metric(out, "counter", name, help, value);
+}
+
+fn metric(out: &mut String, kind: &str, name: &str, help: &str, value: u64) {
+    let family = name.split('{').next().unwrap_or(name);
+    writeln!(out, "# HELP {family} {help}\n# TYPE {family} {kind}\n{name} {value}")
+        .expect("writing to a string cannot fail");
+}
+
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

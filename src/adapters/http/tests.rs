@@ -1,0 +1,135 @@
+//! The door over real TCP, with a made-up node behind it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{Config, Error, Server};
+use crate::ids::NodeId;
+use crate::node::status::{
+    ClusterStatus, MemberStatus, NodeStatus, RaftStatus, Role, State, Status,
+};
+
+fn status(state: State, reason: Option<&str>) -> Status {
+    let id = NodeId::from_random(0xa1);
+    let address = SocketAddr::from(([127, 0, 0, 1], 7370));
+    Status {
+        node: NodeStatus {
+            id,
+            name: "o\"ne".to_owned(),
+            address,
+            state,
+            reason: reason.map(str::to_owned),
+        },
+        cluster: ClusterStatus { id: "game".parse().unwrap(), epoch: 1, formation: None },
+        raft: RaftStatus {
+            role: Role::Leader,
+            leader: Some(id),
+            term: 3,
+            applied: 12,
+            committed: 14,
+            lag: 2,
+        },
+        voters: vec![id],
+        members: vec![MemberStatus {
+            id,
+            name: "one".to_owned(),
+            address,
+            alive: true,
+            role: Some(Role::Leader),
+        }],
+        sessions: 1,
+    }
+}
+
+async fn open(config: &Config, state: State, reason: Option<&'static str>) -> Server {
+    let config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..config.clone() };
+    Server::start(Arc::new(move || status(state, reason)), &config).await.unwrap()
+}
+
+/// Gives the status line and the body of one answer.
+async fn get(server: &Server, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+#[tokio::test]
+async fn ready_node_answers_every_path() {
+    let server = open(&Config::default(), State::Ready, None).await;
+    assert_eq!(get(&server, "/healthz").await, ("HTTP/1.1 200 OK".into(), "ok\n".into()));
+    assert_eq!(get(&server, "/readyz").await.0, "HTTP/1.1 200 OK");
+    assert_eq!(get(&server, "/nothing").await.0, "HTTP/1.1 404 Not Found");
+    let status: serde_json::Value = serde_json::from_str(&get(&server, "/status").await.1).unwrap();
+    assert_eq!(status["node"]["id"], "00000000000a1");
+    assert_eq!(status["node"]["state"], "ready");
+    assert_eq!(status["raft"]["role"], "leader");
+    assert_eq!(status["voters"][0], "00000000000a1");
+    assert_eq!(status["members"][0]["alive"], true);
+    assert_eq!(status["cluster"]["epoch"], 1);
+}
+
+#[tokio::test]
+async fn metrics_are_prometheus_text_with_escaped_labels() {
+    let server = open(&Config::default(), State::Ready, None).await;
+    let text = get(&server, "/metrics").await.1;
+    assert!(text.contains("quorate_node_info{id=\"00000000000a1\",name=\"o\\\"ne\","), "{text}");
+    assert!(
+        text.contains("# TYPE quorate_raft_applied_total counter\nquorate_raft_applied_total 12\n")
+    );
+    for line in text.lines() {
+        assert!(line.starts_with('#') || line.rsplit_once(' ').unwrap().1.parse::<u64>().is_ok());
+    }
+}
+
+#[tokio::test]
+async fn node_that_cannot_serve_says_why() {
+    let server = open(&Config::default(), State::Halted, Some("no leader")).await;
+    let expected = ("HTTP/1.1 503 Service Unavailable".to_owned(), "no leader\n".to_owned());
+    assert_eq!(get(&server, "/readyz").await, expected);
+    let server = open(&Config::default(), State::Joining, None).await;
+    assert_eq!(get(&server, "/readyz").await.1, "joining\n");
+    assert_eq!(get(&server, "/healthz").await.0, "HTTP/1.1 200 OK");
+}
+
+#[tokio::test]
+async fn silent_client_is_let_go_and_its_place_goes_to_the_next() {
+    let request_timeout = Duration::from_millis(200);
+    let config = Config { connections_max: 1, request_timeout, ..Config::default() };
+    let server = open(&config, State::Ready, None).await;
+    let mut silent = TcpStream::connect(server.address()).await.unwrap();
+    silent.write_all(b"GET /healthz HT").await.unwrap();
+    assert_eq!(get(&server, "/healthz").await.0, "HTTP/1.1 200 OK");
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(5), silent.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "the silent connection is still open");
+}
+
+#[tokio::test]
+async fn endless_request_is_refused_before_it_is_held() {
+    let server = open(&Config::default(), State::Ready, None).await;
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    let line = format!("x-{}: y\r\n", "a".repeat(1_000));
+    stream.write_all(b"GET /healthz HTTP/1.1\r\n").await.unwrap();
+    let mut sent = 0;
+    while sent < 16 * 1024 * 1024 && stream.write_all(line.as_bytes()).await.is_ok() {
+        sent += line.len();
+    }
+    assert!(sent < 16 * 1024 * 1024, "{sent} bytes of header were taken");
+}
+
+#[tokio::test]
+async fn taken_address_is_an_error_that_names_it() {
+    let server = open(&Config::default(), State::Ready, None).await;
+    let config = Config { listen: server.address(), ..Config::default() };
+    let again = Server::start(Arc::new(|| status(State::Ready, None)), &config).await;
+    let Err(Error::Bind { address, .. }) = again else { panic!("bound twice") };
+    assert_eq!(address, server.address());
+}
