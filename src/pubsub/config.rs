@@ -1,0 +1,88 @@
+//! The settings of pub/sub on this node.
+//!
+//! Owns their defaults. Does not check relations between rooms. Invariant: each limit is enforced where its key says, with an
+//! error or a counter that names it.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+/// How this node publishes and listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The most bytes that a channel's name and a payload may have together. Default 16 MiB. Raised: one message takes
+    /// more memory on every node, and the transport's `frame_max.publish` must hold it and some more. Lowered: larger
+    /// messages are refused with both numbers.
+    pub message_max: ByteSize,
+    /// The most bytes of a channel's name or of a pattern that is subscribed to. Default 64 KiB. Raised: a client can
+    /// claim more memory by subscribing. Lowered: longer names are refused with both numbers.
+    pub name_max: ByteSize,
+    /// How many channels and patterns one subscriber may listen to. Default 65,536. Raised: one client can claim more
+    /// memory. Lowered: more of them are refused with both numbers.
+    pub subscriptions_per_subscriber_max: usize,
+    /// How many subscriptions all subscribers of this node may have together. Default 1,048,576. Raised: more memory.
+    /// Lowered: more of them are refused with both numbers.
+    pub subscriptions_max: usize,
+    /// How far a subscriber of this node may fall behind when its door says nothing else.
+    pub subscriber: QueueLimits,
+    /// How many bytes may wait for one peer. Default 32 MiB. Raised: a slow or unreachable peer holds more memory here
+    /// and loses later. Lowered: it loses earlier. What is lost is counted in the lane's report.
+    pub outbox_max: ByteSize,
+    /// How long a publisher or a question waits for the peers' counts. Default 50 ms. Raised: a peer that has just died
+    /// holds up publishers longer. Lowered: a busy peer's receivers are missing from the count.
+    #[serde(with = "crate::time::duration_text")]
+    pub count_timeout: Duration,
+    /// How long a joining node waits until a member's lane to it is up. Default 5 s. Raised: a member that hangs holds up
+    /// the start longer. Lowered: a slow network fails the start.
+    #[serde(with = "crate::time::duration_text")]
+    pub attach_timeout: Duration,
+    /// How long after a lane broke it is dialled again, at first; each failure doubles it. Default 20 ms. Raised: more is
+    /// queued meanwhile. Lowered: more dials to a peer that is gone.
+    #[serde(with = "crate::time::duration_text")]
+    pub redial_min: Duration,
+    /// The longest pause between two dials. Default 1 s. Raised: a healed link is noticed later. Lowered: more dials to a
+    /// peer that is gone.
+    #[serde(with = "crate::time::duration_text")]
+    pub redial_max: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            message_max: ByteSize::mib(16),
+            name_max: ByteSize::kib(64),
+            subscriptions_per_subscriber_max: 65_536,
+            subscriptions_max: 1_048_576,
+            subscriber: QueueLimits::default(),
+            outbox_max: ByteSize::mib(32),
+            count_timeout: Duration::from_millis(50),
+            attach_timeout: Duration::from_secs(5),
+            redial_min: Duration::from_millis(20),
+            redial_max: Duration::from_secs(1),
+        }
+    }
+}
+
+/// How far a subscriber may fall behind before it is cut off. Source: Redis, `client-output-buffer-limit pubsub 32mb 8mb
+/// 60`. A message counts with its channel, its payload and about 100 bytes of bookkeeping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueLimits {
+    /// At more than this it is cut off at once. Default 32 MiB. Raised: a slow client holds more memory. Lowered: a burst
+    /// cuts off clients that would have caught up.
+    pub hard: ByteSize,
+    /// At more than this for longer than `soft_time` it is cut off. Default 8 MiB; not below `hard` switches it off.
+    /// Raised: a client that stays behind holds more memory. Lowered: it is cut off at a smaller backlog.
+    pub soft: ByteSize,
+    /// See `soft`. Default 60 s. Raised: a client may stay behind longer. Lowered: it has less time to catch up.
+    #[serde(with = "crate::time::duration_text")]
+    pub soft_time: Duration,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        Self { hard: ByteSize::mib(32), soft: ByteSize::mib(8), soft_time: Duration::from_secs(60) }
+    }
+}

@@ -1,0 +1,176 @@
+//! The bounded queue between publishers and one subscriber.
+//!
+//! Owns the backlog's bytes and the verdict that it is too large. Does not know what is subscribed to. Invariant: what waits
+//! here never exceeds the hard limit by more than the one message that broke it, and that one is dropped at once.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::{Error, Message, QueueLimits};
+
+/// What waits for a subscriber.
+#[derive(Debug)]
+pub(super) struct Queue {
+    limits: QueueLimits,
+    backlog: Mutex<Backlog>,
+    arrival: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Backlog {
+    messages: VecDeque<Message>,
+    bytes: u64,
+    /// Since when the backlog has been above the soft limit without a break.
+    is_soft_since: Option<Instant>,
+    /// Set once, when no more will come.
+    end: Option<Error>,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It waits to be received.
+    Queued,
+    /// It was one too many: the queue is over, and its owner is to be dropped from the tables.
+    Overflowed,
+    /// The queue was over before.
+    Ended,
+}
+
+impl Queue {
+    pub(super) fn new(limits: QueueLimits) -> Self {
+        Self { limits, backlog: Mutex::default(), arrival: Notify::new() }
+    }
+
+    /// Appends a message, or ends the queue when that makes it too large.
+    pub(super) fn push(&self, message: Message) -> Pushed {
+        let mut backlog = self.backlog.lock();
+        if backlog.end.is_some() {
+            return Pushed::Ended;
+        }
+        backlog.bytes = backlog.bytes.saturating_add(cost(&message));
+        backlog.messages.push_back(message);
+        let verdict = self.judge(&mut backlog);
+        if let Some(limit) = verdict {
+            let messages = backlog.messages.len() as u64;
+            let end = Error::Overflow { messages, bytes: backlog.bytes, limit };
+            *backlog = Backlog { end: Some(end), ..Backlog::default() };
+        }
+        drop(backlog);
+        self.arrival.notify_one();
+        if verdict.is_some() { Pushed::Overflowed } else { Pushed::Queued }
+    }
+
+    /// Gives the limit that is exceeded, if one is.
+    fn judge(&self, backlog: &mut Backlog) -> Option<u64> {
+        let (hard, soft) = (self.limits.hard.as_u64(), self.limits.soft.as_u64());
+        if backlog.bytes > hard {
+            return Some(hard);
+        }
+        if backlog.bytes <= soft {
+            backlog.is_soft_since = None;
+            return None;
+        }
+        let now = Instant::now();
+        let since = *backlog.is_soft_since.get_or_insert(now);
+        (now.duration_since(since) > self.limits.soft_time).then_some(soft)
+    }
+
+    /// Takes the oldest message, if there is one.
+    pub(super) fn try_receive(&self) -> Result<Option<Message>, Error> {
+        let mut backlog = self.backlog.lock();
+        let Some(message) = backlog.messages.pop_front() else {
+            return backlog.end.clone().map_or(Ok(None), Err);
+        };
+        backlog.bytes = backlog.bytes.saturating_sub(cost(&message));
+        if backlog.bytes <= self.limits.soft.as_u64() {
+            backlog.is_soft_since = None;
+        }
+        Ok(Some(message))
+    }
+
+    /// Takes the oldest message, and waits for one if need be.
+    pub(super) async fn receive(&self) -> Result<Message, Error> {
+        loop {
+            if let Some(message) = self.try_receive()? {
+                return Ok(message);
+            }
+            self.arrival.notified().await;
+        }
+    }
+
+    /// Lets what waits be received, and then nothing more.
+    pub(super) fn close(&self) {
+        self.backlog.lock().end.get_or_insert(Error::Closed);
+        self.arrival.notify_waiters();
+        self.arrival.notify_one();
+    }
+}
+
+/// Gives what a message weighs against the limits.
+fn cost(message: &Message) -> u64 {
+    let pattern = message.pattern.as_ref().map_or(0, |pattern| pattern.len());
+    let size = message.channel.len() + message.payload.len() + pattern + size_of::<Message>();
+    size as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use bytesize::ByteSize;
+
+    use super::*;
+    use crate::pubsub::Kind;
+
+    fn message(size: usize) -> Message {
+        let (channel, payload) = (Bytes::from_static(b"c"), Bytes::from(vec![0; size]));
+        Message { kind: Kind::Channel, pattern: None, channel, payload }
+    }
+
+    fn queue(hard: u64, soft: u64) -> Queue {
+        let (hard, soft) = (ByteSize::b(hard), ByteSize::b(soft));
+        Queue::new(QueueLimits { hard, soft, soft_time: Duration::from_secs(60) })
+    }
+
+    #[test]
+    fn hard_limit_ends_the_queue_and_says_what_was_lost() {
+        let queue = queue(2_000, 2_000);
+        assert_eq!(queue.push(message(800)), Pushed::Queued);
+        assert_eq!(queue.push(message(800)), Pushed::Queued);
+        assert_eq!(queue.push(message(800)), Pushed::Overflowed);
+        assert_eq!(queue.push(message(1)), Pushed::Ended);
+        let Err(Error::Overflow { messages: 3, bytes, limit: 2_000 }) = queue.try_receive() else {
+            panic!("the overflow must be told");
+        };
+        assert!(bytes > 2_400, "{bytes}");
+        assert_eq!(queue.backlog.lock().messages.capacity(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn soft_limit_is_forgiven_when_the_backlog_shrinks_in_time() {
+        let queue = queue(1_000_000, 1_000);
+        queue.push(message(1_000));
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert_eq!(queue.push(message(1)), Pushed::Queued);
+        assert!(queue.try_receive().unwrap().is_some());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(queue.push(message(1_000)), Pushed::Queued);
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert_eq!(queue.push(message(1)), Pushed::Overflowed);
+        assert!(matches!(queue.try_receive(), Err(Error::Overflow { limit: 1_000, .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn closing_lets_the_backlog_be_received_first() {
+        let queue = queue(1_000, 1_000);
+        queue.push(message(1));
+        queue.close();
+        assert_eq!(queue.receive().await, Ok(message(1)));
+        assert_eq!(queue.receive().await, Err(Error::Closed));
+    }
+}

@@ -1,0 +1,96 @@
+//! One listener of this node: what a client's connection holds.
+//!
+//! Owns nothing but its name in the tables and the end of its queue. Does not cut connections. Invariant: when `subscribe`
+//! has returned, every later publish on a linked node arrives; when `unsubscribe` has returned, no more enters the queue.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::hub::Hub;
+use super::queue::Queue;
+use super::table::SubscriberId;
+use super::{Error, Kind, Message};
+
+/// Listens to channels and patterns, with a bounded queue of its own. Dropped, it listens to nothing any more.
+pub struct Subscriber {
+    hub: Arc<Hub>,
+    id: SubscriberId,
+    queue: Arc<Queue>,
+}
+
+impl Subscriber {
+    pub(super) const fn new(hub: Arc<Hub>, id: SubscriberId, queue: Arc<Queue>) -> Self {
+        Self { hub, id, queue }
+    }
+
+    /// Subscribes; gives false when it was subscribed already. In effect when it returns, for every later publish on every
+    /// linked node.
+    ///
+    /// # Errors
+    /// [`Error::NameTooLong`], [`Error::SubscriberFull`] and [`Error::TableFull`] at a limit; [`Error::Closed`] when this
+    /// subscriber has overflowed or the node has stopped.
+    pub fn subscribe(&self, kind: Kind, name: &[u8]) -> Result<bool, Error> {
+        self.hub.state().table.subscribe(self.id, kind, name)
+    }
+
+    /// Unsubscribes; gives false when it was not subscribed. Messages that came before wait still: take them with
+    /// [`Subscriber::try_receive`] before telling a client that it is unsubscribed.
+    #[must_use = "a client is told whether it was subscribed"]
+    pub fn unsubscribe(&self, kind: Kind, name: &[u8]) -> bool {
+        self.hub.state().table.unsubscribe(self.id, kind, name)
+    }
+
+    /// Gives what it is subscribed to, in no certain order.
+    #[must_use]
+    pub fn subscriptions(&self, kind: Kind) -> Vec<Bytes> {
+        self.hub.state().table.subscriptions(self.id, kind)
+    }
+
+    /// Gives how many channels and patterns it is subscribed to: the number in the answers to SUBSCRIBE and PSUBSCRIBE.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let state = self.hub.state();
+        state.table.count_of(self.id, Kind::Channel) + state.table.count_of(self.id, Kind::Pattern)
+    }
+
+    /// Gives how many sharded channels it is subscribed to: the number in the answers to SSUBSCRIBE.
+    #[must_use]
+    pub fn sharded_count(&self) -> usize {
+        self.hub.state().table.count_of(self.id, Kind::Sharded)
+    }
+
+    /// Waits for the next message. One publisher's messages come in the order in which they were published.
+    ///
+    /// # Errors
+    /// [`Error::Overflow`] when this subscriber was too slow; [`Error::Closed`] when the node has stopped. Nothing comes
+    /// after either.
+    ///
+    /// # Cancel safety
+    /// Safe: a message is taken only when it is returned.
+    pub async fn receive(&self) -> Result<Message, Error> {
+        self.queue.receive().await
+    }
+
+    /// Takes the next message if it is there.
+    ///
+    /// # Errors
+    /// As [`Subscriber::receive`].
+    pub fn try_receive(&self) -> Result<Option<Message>, Error> {
+        self.queue.try_receive()
+    }
+}
+
+impl fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscriber").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        // The hub's lock is not held while what stood for the subscriber is dropped.
+        let _listener = self.hub.state().table.remove(self.id);
+    }
+}
