@@ -10,6 +10,8 @@ mod patterns;
 mod queue;
 mod subscriber;
 mod table;
+#[cfg(test)]
+mod table_tests;
 
 use std::future::ready;
 use std::sync::Arc;

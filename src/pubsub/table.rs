@@ -82,10 +82,10 @@ pub(super) struct Table<L> {
     limits: Limits,
     channels: IndexMap<Bytes, Listeners<L>>,
     sharded: IndexMap<Bytes, Listeners<L>>,
-    patterns: Patterns<L>,
+    pub(super) patterns: Patterns<L>,
     subscribers: BTreeMap<SubscriberId, Own<L>>,
     /// Invariant: the sum of all subscribers' subscriptions.
-    count: usize,
+    pub(super) count: usize,
     last_id: u64,
 }
 
@@ -249,6 +249,3 @@ impl<L: Clone> Table<L> {
         self.subscribers.values().map(|own| &own.listener)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -4,10 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::*;
-use crate::pubsub::patterns::matches;
+use super::patterns::matches;
+use super::table::*;
+use super::{Error, Kind};
 
 const LIMITS: Limits = Limits { name: 64, per_subscriber: 1_000, all: 10_000 };
 
