@@ -39,6 +39,18 @@ pub fn encode_into<T: Serialize>(value: &T, buffer: &mut BytesMut) {
         .expect("plain data is encodable and a memory buffer takes it");
 }
 
+/// How many bytes [`encode`] gives for `value`, without making them.
+///
+/// # Panics
+/// As [`encode`].
+#[must_use]
+pub fn size_of<T: Serialize>(value: &T) -> usize {
+    let mut counter = bincode::enc::write::SizeWriter { bytes_written: 1 };
+    bincode::serde::encode_into_writer(value, &mut counter, config())
+        .expect("plain data is encodable and a counter takes it");
+    counter.bytes_written
+}
+
 /// Decodes one value that is all of `bytes`.
 ///
 /// # Errors
@@ -86,6 +98,7 @@ mod tests {
     fn a_value_survives_the_round_trip() {
         let value = (7u64, "text".to_owned(), Bytes::from_static(b"\x00\xff"));
         let bytes = encode(&value);
+        assert_eq!(size_of(&value), bytes.len());
         assert_eq!(decode::<(u64, String, Bytes)>(&bytes).unwrap(), value);
     }
 

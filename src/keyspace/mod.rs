@@ -178,6 +178,12 @@ impl Keyspace {
         self.waits.len()
     }
 
+    /// Tells whether a client still waits.
+    #[must_use]
+    pub fn is_waiting(&self, wait: WaitId) -> bool {
+        self.waits.contains(wait)
+    }
+
     /// Applies the log entry at `index`. Total: whatever stands in the entry, the state stays sound, and what is wrong
     /// with a request is its reply.
     pub fn apply(&mut self, index: u64, entry: &Entry) -> Outcome {

@@ -53,6 +53,12 @@ impl Session {
         Self { node, name, address, nonce, last: 0, replies: VecDeque::new() }
     }
 
+    /// Tells whether the session was opened with this nonce.
+    #[must_use]
+    pub const fn is_opened_by(&self, nonce: u64) -> bool {
+        self.nonce == nonce
+    }
+
     /// Forgets what the node has acknowledged, and judges a serial.
     pub(crate) fn judge(&mut self, serial: u64, acknowledged: u64) -> Verdict {
         while self.replies.front().is_some_and(|(kept, _)| *kept <= acknowledged) {

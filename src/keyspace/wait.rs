@@ -90,6 +90,11 @@ impl Waits {
         Some((id, self.waits.get(&id)?))
     }
 
+    /// Tells whether a client still waits.
+    pub(crate) fn contains(&self, id: WaitId) -> bool {
+        self.waits.contains_key(&id)
+    }
+
     /// How many clients wait.
     pub(crate) fn len(&self) -> usize {
         self.waits.len()

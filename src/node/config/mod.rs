@@ -16,7 +16,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::error::Error;
 pub use self::tables::{ClusterConfig, NodeConfig};
-use crate::pubsub;
 use crate::transport::{self, Credentials, Secret};
 
 /// The settings of a node, without doors.
@@ -36,8 +35,6 @@ pub struct File<R, H> {
     pub node: NodeConfig,
     /// Bytes between nodes.
     pub transport: transport::Config,
-    /// Messages to listeners.
-    pub pubsub: pubsub::Config,
     /// The Redis door.
     pub resp: R,
     /// The door for health, status and metrics.
@@ -88,8 +85,8 @@ where
 impl<R, H> File<R, H> {
     /// Takes the tables of the doors out.
     pub fn split(self) -> (Config, R, H) {
-        let Self { cluster, node, transport, pubsub, resp, http } = self;
-        (Config { cluster, node, transport, pubsub, resp: Unread, http: Unread }, resp, http)
+        let Self { cluster, node, transport, resp, http } = self;
+        (Config { cluster, node, transport, resp: Unread, http: Unread }, resp, http)
     }
 
     /// Gives what proves that this node belongs to the cluster, from the files that the keys name. Without any, a secret of

@@ -1,0 +1,236 @@
+//! What a leader does besides replicating: moves the clock when a key is due, ends silent sessions, takes members in
+//! and lets them go.
+//!
+//! Owns when each session was last heard of; a new leader starts these clocks afresh. Invariant: a session ends only by
+//! a committed entry, and only after this leader alone has waited `session_timeout`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::ChangeMembers;
+use parking_lot::Mutex;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::Shared;
+use super::raft::{Placement, Proposal};
+use super::wire::{Answer, Call};
+use crate::command::{Action, Entry};
+use crate::ids::{NodeId, SessionId};
+use crate::time::Timestamp;
+use crate::transport::Peer;
+
+/// How often a leader looks whether something is due.
+const TICK: Duration = Duration::from_millis(20);
+/// How long ago a voter's last answer may be for it to count as alive when another leaves.
+const ALIVE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Whether this node led when it last looked.
+    is_leader: bool,
+    heard: BTreeMap<SessionId, Instant>,
+}
+
+/// The leader's memory of who was heard of when.
+#[derive(Debug, Default)]
+pub(super) struct Duties(Mutex<Inner>);
+
+impl Duties {
+    /// Notes a sign of life.
+    pub(super) fn hear(&self, session: SessionId) {
+        if let Some(heard) = self.0.lock().heard.get_mut(&session) {
+            *heard = Instant::now();
+        }
+    }
+
+    /// Renews a session, if this node leads and knows it.
+    pub(super) fn renew(&self, shared: &Shared, session: SessionId) -> Answer {
+        if !shared.is_leader() {
+            return Answer::NotLeader { leader: shared.leader() };
+        }
+        self.hear(session);
+        let is_open = shared.state.with(|keyspace| keyspace.sessions().contains_key(&session));
+        if is_open { Answer::Done } else { Answer::NoSession }
+    }
+
+    /// Opens a session for a node.
+    pub(super) async fn open_session(
+        &self,
+        shared: &Shared,
+        nonce: u64,
+        node: NodeId,
+        placement: Placement,
+    ) -> Answer {
+        let Placement { name, address } = placement;
+        shared.propose(Action::Open { nonce, node, name, address }).await
+    }
+
+    /// Takes a node into the group as a learner.
+    pub(super) async fn take_in(
+        &self,
+        shared: &Shared,
+        node: NodeId,
+        placement: Placement,
+    ) -> Answer {
+        if !shared.is_leader() {
+            return Answer::NotLeader { leader: shared.leader() };
+        }
+        if shared.membership().get_node(&node) == Some(&placement) {
+            return Answer::Done;
+        }
+        tracing::info!(%node, name = placement.name, address = %placement.address, "taking a node in");
+        match shared.raft.add_learner(node, placement, false).await {
+            Ok(_) => Answer::Done,
+            Err(error) => Answer::Refused { reason: error.to_string() },
+        }
+    }
+
+    /// Lets a node go that leaves on purpose: out of the group, if the rest is a quorum without it, and its session ends.
+    pub(super) async fn let_go(
+        &self,
+        shared: &Shared,
+        node: NodeId,
+        session: Option<SessionId>,
+    ) -> Answer {
+        if !shared.is_leader() || node == shared.node {
+            return Answer::NotLeader { leader: shared.leader() };
+        }
+        if let Some(session) = session {
+            shared.propose(Action::Expire { session }).await;
+        }
+        remove_member(shared, node).await
+    }
+
+    /// Which sessions were silent for too long; notes those that it has not seen before.
+    fn silent(&self, shared: &Shared) -> Vec<SessionId> {
+        let now = Instant::now();
+        let open: BTreeSet<_> =
+            shared.state.with(|keyspace| keyspace.sessions().keys().copied().collect());
+        let mut inner = self.0.lock();
+        if !inner.is_leader {
+            inner.heard.clear();
+            inner.is_leader = true;
+        }
+        inner.heard.retain(|session, _| open.contains(session));
+        for session in open {
+            inner.heard.entry(session).or_insert(now);
+        }
+        if let Some(mine) = shared.state.pending.session() {
+            inner.heard.insert(mine, now);
+        }
+        let is_silent =
+            |heard: &Instant| now.duration_since(*heard) > shared.timing.session_timeout;
+        inner.heard.iter().filter(|(_, heard)| is_silent(heard)).map(|(id, _)| *id).collect()
+    }
+
+    fn step_down(&self) {
+        self.0.lock().is_leader = false;
+    }
+}
+
+/// The task that does what is due while this node leads. Runs until the node is dropped.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        trim_log(&shared).await;
+        if !shared.is_leader() {
+            shared.duties.step_down();
+            continue;
+        }
+        for session in shared.duties.silent(&shared) {
+            end_session(&shared, session).await;
+        }
+        let due = shared.state.with(crate::keyspace::Keyspace::next_deadline);
+        if due.is_some_and(|due: Timestamp| due <= shared.clock.now()) {
+            shared.propose(Action::Tick).await;
+        }
+    }
+}
+
+async fn end_session(shared: &Shared, session: SessionId) {
+    let node = shared.state.with(|keyspace| keyspace.sessions().get(&session).map(|s| s.node));
+    let timeout = shared.timing.session_timeout;
+    tracing::warn!(%session, ?node, ?timeout, "ending a session that was silent for too long");
+    shared.propose(Action::Expire { session }).await;
+    let Some(node) = node else {
+        return;
+    };
+    // A voter stays: its quorum counts on it, and only a voter that replaces it may take its place.
+    if !shared.voters().contains(&node) {
+        remove_member(shared, node).await;
+    }
+}
+
+async fn remove_member(shared: &Shared, node: NodeId) -> Answer {
+    let voters = shared.voters();
+    let change = if voters.contains(&node) {
+        let left: BTreeSet<_> = voters.into_iter().filter(|voter| *voter != node).collect();
+        let alive = left.iter().filter(|voter| shared.is_alive(**voter, ALIVE)).count();
+        if alive <= left.len() / 2 {
+            let reason = format!("{alive} of the {} other voters alive are no quorum", left.len());
+            return Answer::Refused { reason };
+        }
+        ChangeMembers::RemoveVoters([node].into())
+    } else if shared.membership().get_node(&node).is_some() {
+        ChangeMembers::RemoveNodes([node].into())
+    } else {
+        return Answer::Done;
+    };
+    match shared.raft.change_membership(change, false).await {
+        Ok(_) => Answer::Done,
+        Err(error) => Answer::Refused { reason: error.to_string() },
+    }
+}
+
+/// Takes a snapshot and forgets the log before it when the log has grown large.
+async fn trim_log(shared: &Shared) {
+    let (_, bytes) = shared.log.size();
+    if bytes as u64 <= shared.config.snapshot_log_bytes.as_u64() {
+        return;
+    }
+    // openraft keeps `snapshot_entries_kept` entries behind the snapshot; large ones must go before that many.
+    if shared.raft.trigger().snapshot().await.is_ok() {
+        let snapshot = shared.snapshot_index();
+        if snapshot > 0 {
+            // A stopped engine is reported where it stops.
+            let _stopped = shared.raft.trigger().purge_log(snapshot).await;
+        }
+    }
+}
+
+/// The task that keeps this node's session alive at the leader. Runs until the node is dropped.
+pub(super) async fn keep_session(shared: Arc<Shared>) {
+    let every = shared.timing.session_timeout / 4;
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let (Some(session), Some((leader, placement))) =
+            (shared.state.pending.session(), shared.leader())
+        else {
+            continue;
+        };
+        if leader == shared.node {
+            continue;
+        }
+        let peer = Peer { id: Some(leader), address: placement.address };
+        let answer = shared.links.call(&peer, &Call::Renew { session }, every).await;
+        if matches!(answer, Ok(Answer::NoSession)) {
+            shared.state.pending.lose_session(session);
+        }
+    }
+}
+
+impl Shared {
+    /// Proposes an entry of the leader's own and waits until it is applied here.
+    pub(super) async fn propose(&self, action: Action) -> Answer {
+        let proposal = Proposal(Arc::new(Entry { at: self.clock.now(), action }));
+        match self.raft.client_write(proposal).await {
+            Ok(_) => Answer::Done,
+            Err(_) => Answer::NotLeader { leader: self.leader() },
+        }
+    }
+}

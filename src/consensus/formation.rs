@@ -1,0 +1,192 @@
+//! How a cluster comes to be, and how a node comes into one that is.
+//!
+//! Owns the promise: a node takes part in one formation only, so that of several nodes that would form a cluster at once
+//! only one can get everybody it needs. Invariant: a node whose log is not empty has a formation and never changes it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::raft::Placement;
+use super::wire::{Answer, Call};
+use super::{Error, Shared};
+use crate::ids::{FormationId, NodeId};
+use crate::transport::Peer;
+
+/// How long a promise to an initiator that has gone silent is kept.
+const PROMISE_MAX: Duration = Duration::from_secs(10);
+/// How long one call of a formation may take.
+const CALL_MAX: Duration = Duration::from_secs(2);
+
+/// What a first formation waits for, and how many of those vote; the others join it as learners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expect {
+    /// How many nodes must be there.
+    pub nodes: usize,
+    /// How many of them vote.
+    pub voters: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Promise {
+    initiator: NodeId,
+    formation: FormationId,
+    at: Instant,
+}
+
+/// What this node has promised.
+#[derive(Debug, Default)]
+pub(super) struct Formation(Mutex<Option<Promise>>);
+
+impl Formation {
+    /// Promises to take part in one formation, unless another has the promise or there is a cluster already.
+    pub(super) fn promise(
+        &self,
+        shared: &Shared,
+        initiator: NodeId,
+        formation: FormationId,
+    ) -> Answer {
+        let mut promise = self.0.lock();
+        let is_free = promise.is_none_or(|held| {
+            held.formation == formation
+                || (held.at.elapsed() > PROMISE_MAX && shared.log.size().0 == 0)
+        });
+        if !is_free || shared.is_formed() && !shared.links.is_formation(formation) {
+            return Answer::Refused { reason: "promised to another formation".to_owned() };
+        }
+        *promise = Some(Promise { initiator, formation, at: Instant::now() });
+        shared.links.set_formation(formation);
+        Answer::Done
+    }
+
+    /// Gives a promise back, unless the formation has reached this node's log.
+    pub(super) fn withdraw(&self, shared: &Shared, formation: FormationId) -> Answer {
+        let mut promise = self.0.lock();
+        let is_held = promise.is_some_and(|held| held.formation == formation);
+        if is_held && shared.log.size().0 == 0 {
+            *promise = None;
+            shared.links.set_formation(FormationId::default());
+        }
+        Answer::Done
+    }
+
+    /// Whom the promise was given to, while it holds.
+    fn holder(&self) -> Option<NodeId> {
+        self.0.lock().filter(|held| held.at.elapsed() <= PROMISE_MAX).map(|held| held.initiator)
+    }
+}
+
+/// Forms a cluster of this node alone.
+pub(super) async fn form_alone(shared: &Shared) -> Result<(), Error> {
+    let formation = FormationId(shared.draw().max(1));
+    let members = BTreeMap::from([(shared.node, shared.placement.clone())]);
+    initialize(shared, formation, members).await
+}
+
+async fn initialize(
+    shared: &Shared,
+    formation: FormationId,
+    members: BTreeMap<NodeId, Placement>,
+) -> Result<(), Error> {
+    shared.links.set_formation(formation);
+    let count = members.len();
+    shared.raft.initialize(members).await.map_err(|error| Error::Fatal(error.to_string()))?;
+    tracing::info!(%formation, voters = count, "formed a cluster");
+    Ok(())
+}
+
+/// Another node that is alive, as gossip tells.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Its id.
+    pub node: NodeId,
+    /// Where it is reached.
+    pub placement: Placement,
+    /// The formation it is in, if it is in one.
+    pub formation: Option<FormationId>,
+}
+
+/// One step towards being in a cluster, to be taken every few hundred milliseconds until [`Shared::is_member`].
+pub(super) async fn step(shared: &Shared, others: &[Candidate], expect: Option<Expect>) {
+    if shared.is_member() {
+        return;
+    }
+    let formed = others.iter().find_map(|other| Some((other, other.formation?)));
+    if let Some((member, formation)) = formed {
+        join(shared, member, formation).await;
+        return;
+    }
+    let Some(expect) = expect else {
+        return;
+    };
+    let waiting: BTreeMap<_, _> = others
+        .iter()
+        .map(|other| (other.node, other.placement.clone()))
+        .chain([(shared.node, shared.placement.clone())])
+        .collect();
+    let is_first = waiting.keys().next() == Some(&shared.node);
+    let is_free = shared.formation.holder().is_none_or(|holder| holder == shared.node);
+    if waiting.len() >= expect.nodes && is_first && is_free && !shared.is_formed() {
+        let members = waiting.into_iter().take(expect.nodes.max(1)).collect();
+        initiate(shared, members, expect.voters.max(1)).await;
+    }
+}
+
+/// Asks everybody for his promise, and forms the cluster if all give it.
+async fn initiate(shared: &Shared, members: BTreeMap<NodeId, Placement>, voters: usize) {
+    let formation = FormationId(shared.draw().max(1));
+    let own = shared.formation.promise(shared, shared.node, formation);
+    if !matches!(own, Answer::Done) {
+        return;
+    }
+    let initiator = shared.node;
+    let others = || members.iter().filter(|(id, _)| **id != shared.node);
+    let ask = |(id, placement): (&NodeId, &Placement)| {
+        let peer = Peer { id: Some(*id), address: placement.address };
+        async move {
+            let call = Call::Promise { initiator, formation };
+            matches!(shared.links.call(&peer, &call, CALL_MAX).await, Ok(Answer::Done))
+        }
+    };
+    let promised = join_all(others().map(ask)).await;
+    if promised.iter().all(|promised| *promised) {
+        let voters = members.into_iter().take(voters).collect();
+        if let Err(error) = initialize(shared, formation, voters).await {
+            tracing::error!(%error, "could not form a cluster");
+        }
+        return;
+    }
+    tracing::info!(%formation, "not everybody promised; trying again");
+    let withdraw = |(id, placement): (&NodeId, &Placement)| {
+        let peer = Peer { id: Some(*id), address: placement.address };
+        async move { shared.links.call(&peer, &Call::Withdraw { formation }, CALL_MAX).await.is_ok() }
+    };
+    join_all(others().map(withdraw)).await;
+    shared.formation.withdraw(shared, formation);
+}
+
+/// Asks a member of a cluster, or the leader it names, to take this node in.
+async fn join(shared: &Shared, member: &Candidate, formation: FormationId) {
+    let address = member.placement.address;
+    if shared.is_formed() && !shared.links.is_formation(formation) {
+        let own = shared.links.formation();
+        tracing::error!(%own, other = %formation, %address, "met another cluster of the same name; staying apart");
+        return;
+    }
+    shared.links.set_formation(formation);
+    let call = || Call::Join { node: shared.node, placement: shared.placement.clone() };
+    let mut peer = Peer { id: Some(member.node), address };
+    for _ in 0..3 {
+        match shared.links.call(&peer, &call(), CALL_MAX).await {
+            Ok(Answer::NotLeader { leader: Some((id, placement)) }) => {
+                peer = Peer { id: Some(id), address: placement.address };
+            }
+            Ok(Answer::Done) => return,
+            Ok(other) => return tracing::debug!(?other, "not taken in yet"),
+            Err(error) => return tracing::debug!(%error, "could not ask to be taken in"),
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! One order of writes for all nodes, by Raft; linearizable reads on every node; the voters and who else takes part.
+//!
+//! Owns the engine `openraft`, the session of this node, and what a leader does besides replicating. Does not know doors
+//! or channels. Invariants: a reply comes only from an entry that this node has applied; nothing outside this room names
+//! the engine.
+//!
+//! ```text
+//!   submit ─► writer ─► way ─► feed ─► openraft ─► machine ─► state ─► pending ─► caller
+//!              (this node)  (leader)   (all)       (each node applies; the asking one answers)
+//!   confirm ─► reads ─► read index at the leader ─► applied here ─► caller reads state
+//! ```
+
+mod config;
+mod duties;
+mod feed;
+mod formation;
+mod log;
+mod machine;
+mod network;
+mod pending;
+mod raft;
+mod reads;
+mod serve;
+mod state;
+mod status;
+#[cfg(test)]
+mod tests;
+mod wire;
+mod writer;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver;
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+pub use self::config::{Config, Timing};
+pub use self::formation::{Candidate, Expect};
+use self::pending::Submission;
+pub use self::raft::Placement;
+use self::raft::Raft;
+use self::reads::Reading;
+use self::state::State;
+pub use self::state::{SessionPeer, SessionPeers};
+pub use self::status::{Role, Status};
+use self::wire::{Answer, Call};
+use crate::codec;
+use crate::command::{Reply, Request};
+use crate::ids::{FormationId, GroupId, NodeId, SessionId};
+use crate::keyspace::Limits;
+use crate::time::{Clock, Timestamp};
+use crate::transport::{Class, Inbound, Peer, Purpose, Transport};
+
+/// The one Raft group there is today.
+const GROUP: GroupId = GroupId(0);
+/// How long a leaver waits to be let go.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
+
+/// Why a request was not answered, by what is known of its effect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Surely not done: no leader took it in time. Retry.
+    #[error("no leader took the request within its deadline; it surely had no effect")]
+    TryAgain,
+    /// May have been done: it was under way when its deadline or its session ended.
+    #[error("no outcome within the deadline; the request may have had its effect")]
+    Unknown,
+    /// A wait ended with the session it was part of. Wait again.
+    #[error("the session of this wait has ended")]
+    SessionLost,
+    /// This node has stopped. Go to another.
+    #[error("consensus has stopped")]
+    Stopped,
+    /// The engine cannot go on. Stop the node.
+    #[error("consensus failed: {0}")]
+    Fatal(String),
+}
+
+/// What consensus is assembled from.
+#[derive(Debug)]
+pub struct Parts {
+    /// This node's settings.
+    pub config: Config,
+    /// The cluster's times.
+    pub timing: Timing,
+    /// The cluster's limits on values.
+    pub limits: Limits,
+    /// This node.
+    pub node: NodeId,
+    /// Where this node is reached.
+    pub placement: Placement,
+    /// The way to other nodes.
+    pub transport: Transport,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Fresh random bytes.
+    pub rng_seed: [u8; 32],
+}
+
+/// The way to the other members, and the formation all of it belongs to.
+#[derive(Debug)]
+struct Links {
+    transport: Transport,
+    config: Config,
+    formation: AtomicU64,
+}
+
+impl Links {
+    fn formation(&self) -> FormationId {
+        FormationId(self.formation.load(Ordering::SeqCst))
+    }
+
+    fn set_formation(&self, formation: FormationId) {
+        self.formation.store(formation.0, Ordering::SeqCst);
+    }
+
+    fn is_formation(&self, formation: FormationId) -> bool {
+        formation != FormationId::default() && formation == self.formation()
+    }
+
+    fn purpose(&self, class: Class) -> Purpose {
+        Purpose { class, group: GROUP, formation: self.formation() }
+    }
+
+    async fn call(
+        &self,
+        peer: &Peer,
+        call: &Call,
+        deadline: Duration,
+    ) -> Result<Answer, crate::transport::Error> {
+        let purpose = self.purpose(Class::Control);
+        let answer = self.transport.call(peer, purpose, codec::encode(call), deadline).await?;
+        codec::decode(&answer).map_err(|_| crate::transport::Error::Malformed { what: "answer" })
+    }
+}
+
+/// What the tasks of this room share.
+struct Shared {
+    config: Config,
+    timing: Timing,
+    node: NodeId,
+    placement: Placement,
+    clock: Clock,
+    links: Arc<Links>,
+    log: log::LogStore,
+    raft: Raft,
+    state: Arc<State>,
+    formation: formation::Formation,
+    duties: duties::Duties,
+    rng: Mutex<StdRng>,
+}
+
+impl Shared {
+    /// A random number.
+    fn draw(&self) -> u64 {
+        self.rng.lock().next_u64()
+    }
+
+    fn is_leader(&self) -> bool {
+        self.raft.server_metrics().borrow_watched().state == ServerState::Leader
+    }
+
+    /// The leader that this node knows of.
+    fn leader(&self) -> Option<(NodeId, Placement)> {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let leader = metrics.current_leader?;
+        Some((leader, metrics.membership_config.get_node(&leader)?.clone()))
+    }
+
+    /// The newest membership that this node knows of, committed or not.
+    fn membership(&self) -> Arc<raft::StoredMembership> {
+        Arc::clone(&self.raft.server_metrics().borrow_watched().membership_config)
+    }
+
+    fn voters(&self) -> BTreeSet<NodeId> {
+        self.membership().voter_ids().collect()
+    }
+
+    /// Tells whether this node is in the group, as a voter or learner.
+    fn is_member(&self) -> bool {
+        self.membership().get_node(&self.node).is_some()
+    }
+
+    /// Tells whether anything of a formation has reached this node's log.
+    fn is_formed(&self) -> bool {
+        self.log.size().0 > 0 || self.state.applied_index() > 0
+    }
+
+    /// Tells, on the leader, whether a member has answered within `age`.
+    fn is_alive(&self, node: NodeId, age: Duration) -> bool {
+        node == self.node || self.answered(node).is_some_and(|ago| ago <= age)
+    }
+}
+
+/// Consensus on this node. Cheap to clone.
+#[derive(Clone)]
+pub struct Consensus {
+    shared: Arc<Shared>,
+    submissions: mpsc::Sender<Submission>,
+    readings: mpsc::Sender<Reading>,
+}
+
+impl std::fmt::Debug for Consensus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Consensus").field("node", &self.shared.node).finish_non_exhaustive()
+    }
+}
+
+impl Consensus {
+    /// Starts this node's part, outside of any cluster yet: see [`Consensus::form_alone`] and
+    /// [`Consensus::step_towards_cluster`].
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] when the engine refuses the configuration.
+    pub async fn start(parts: Parts) -> Result<Self, Error> {
+        let Parts { config, timing, limits, node, placement, transport, clock, rng_seed } = parts;
+        let state = Arc::new(State::new(limits));
+        let links =
+            Arc::new(Links { transport, config: config.clone(), formation: AtomicU64::new(0) });
+        let log = log::LogStore::default();
+        let engine = Arc::new(engine_config(&config, &timing)?);
+        let network = network::Network { links: Arc::clone(&links) };
+        let machine = machine::Machine::new(Arc::clone(&state));
+        let raft = Raft::new(node, engine, network, log.clone(), machine).await;
+        let raft = raft.map_err(|error| Error::Fatal(error.to_string()))?;
+        let (submissions, queue) = mpsc::channel(config.queue_max.max(1));
+        let (readings, inbox) = mpsc::channel(config.queue_max.max(1));
+        let shared = Arc::new(Shared {
+            config,
+            timing,
+            node,
+            placement,
+            clock,
+            links,
+            log,
+            raft,
+            state,
+            formation: formation::Formation::default(),
+            duties: duties::Duties::default(),
+            rng: Mutex::new(StdRng::from_seed(rng_seed)),
+        });
+        tokio::spawn(writer::Writer::new(Arc::clone(&shared), queue).run());
+        tokio::spawn(reads::run(Arc::clone(&shared), inbox));
+        tokio::spawn(duties::run(Arc::clone(&shared)));
+        tokio::spawn(duties::keep_session(Arc::clone(&shared)));
+        Ok(Self { shared, submissions, readings })
+    }
+
+    /// Serves a stream that a peer has opened for consensus, until it ends.
+    pub async fn serve(&self, inbound: Inbound) {
+        serve::serve(Arc::clone(&self.shared), inbound).await;
+    }
+
+    /// Forms a cluster of this node alone.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] when the engine refuses.
+    pub async fn form_alone(&self) -> Result<(), Error> {
+        formation::form_alone(&self.shared).await
+    }
+
+    /// Takes one step towards being in a cluster: joins the one that `others` are in, or forms one when the
+    /// nodes that `expect` names wait for it. To be called every few hundred milliseconds; does nothing for a member.
+    pub async fn step_towards_cluster(&self, others: &[Candidate], expect: Option<Expect>) {
+        formation::step(&self.shared, others, expect).await;
+    }
+
+    /// Submits requests that take effect in their order, next to each other, and gives their replies. `bytes` is about how
+    /// much they hold. Cost: one share of a log entry, one round trip to the leader and one to a majority.
+    ///
+    /// # Errors
+    /// [`Error::TryAgain`] when they surely had no effect, [`Error::Unknown`] when nobody knows.
+    ///
+    /// # Cancel safety
+    /// The requests may still take effect.
+    pub async fn submit(&self, requests: Vec<Request>, bytes: usize) -> Result<Vec<Reply>, Error> {
+        let deadline = Instant::now() + self.shared.config.request_timeout;
+        let (done, replies) = oneshot::channel();
+        let submission = Submission { requests, bytes, deadline, done };
+        let room = tokio::time::timeout_at(deadline, self.submissions.send(submission)).await;
+        room.map_err(|_| Error::TryAgain)?.map_err(|_| Error::Stopped)?;
+        replies.await.map_err(|_| Error::Stopped)?
+    }
+
+    /// Confirms that a read of this node's state now is linearizable; gives the leader's clock. Cost: a share of one round
+    /// trip to the leader and one of its heartbeats.
+    ///
+    /// # Errors
+    /// [`Error::TryAgain`] when no leader confirmed it in time.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn confirm_read(&self) -> Result<Timestamp, Error> {
+        let deadline = Instant::now() + self.shared.config.request_timeout;
+        let (done, confirmed) = oneshot::channel();
+        let sent = self.readings.send(Reading { deadline, done }).await;
+        sent.map_err(|_| Error::Stopped)?;
+        confirmed.await.map_err(|_| Error::Stopped)?
+    }
+
+    /// Answers requests that do not write from this node's state as it is, all from one instant. Linearizable only behind
+    /// [`Consensus::confirm_read`] or a write of the same caller.
+    #[must_use]
+    pub fn read(&self, at: Timestamp, requests: &[Request]) -> Vec<Reply> {
+        self.shared.state.read(at, requests)
+    }
+
+    /// This node's clock, for reads that need no confirmation.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// The revision of this node's state; see [`crate::command::Watched`].
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.shared.state.with(crate::keyspace::Keyspace::revision)
+    }
+
+    /// The live sessions, as this node has applied them.
+    #[must_use]
+    pub fn sessions(&self) -> watch::Receiver<SessionPeers> {
+        self.shared.state.sessions()
+    }
+
+    /// This node's session, once it is open.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        self.shared.state.pending.session()
+    }
+
+    /// The formation that this node is in, if it is in one.
+    #[must_use]
+    pub fn formation(&self) -> Option<FormationId> {
+        self.shared.is_member().then(|| self.shared.links.formation())
+    }
+
+    /// Hands leadership over if this node leads, and leaves the group if the others are a quorum without it.
+    pub async fn leave(&self) {
+        let shared = &self.shared;
+        if shared.voters().iter().all(|id| *id == shared.node) && shared.is_leader() {
+            return;
+        }
+        self.hand_over().await;
+        let session = self.session();
+        let until = Instant::now() + LEAVE_MAX;
+        let mut reason = "no other leader".to_owned();
+        while Instant::now() < until {
+            if let Some((leader, placement)) = shared.leader().filter(|(id, _)| *id != shared.node)
+            {
+                let peer = Peer { id: Some(leader), address: placement.address };
+                let call = Call::Leave { node: shared.node, session };
+                match shared.links.call(&peer, &call, Duration::from_secs(1)).await {
+                    Ok(Answer::Done) => return,
+                    // A new leader has yet to hear from the others before it can let anybody go.
+                    Ok(Answer::Refused { reason: refused }) => reason = refused,
+                    Ok(_) | Err(_) => {}
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        tracing::warn!(reason, "leaving without being let go by the group");
+    }
+
+    async fn hand_over(&self) {
+        let shared = &self.shared;
+        if !shared.is_leader() {
+            return;
+        }
+        let others = shared.voters().into_iter().filter(|id| *id != shared.node);
+        let alive = others.filter(|id| shared.is_alive(*id, Duration::from_secs(1)));
+        let Some(heir) = alive.min_by_key(|id| shared.answered(*id)) else {
+            return;
+        };
+        tracing::info!(%heir, "handing leadership over");
+        if shared.raft.trigger().transfer_leader(heir).await.is_err() {
+            return;
+        }
+        let until = Instant::now() + Duration::from_secs(2);
+        while shared.leader().is_none_or(|(id, _)| id == shared.node) && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Stops the engine. Callers that wait are told so.
+    pub async fn stop(&self) {
+        if let Err(error) = self.shared.raft.shutdown().await {
+            tracing::warn!(%error, "consensus did not stop cleanly");
+        }
+    }
+
+    /// Waits until the engine has failed; gives why. A node whose consensus has failed must stop.
+    pub async fn failed(&self) -> Error {
+        let mut metrics = self.shared.raft.server_metrics();
+        loop {
+            if let Err(fatal) = self.shared.running() {
+                return Error::Fatal(fatal);
+            }
+            if metrics.changed().await.is_err() {
+                return Error::Stopped;
+            }
+        }
+    }
+}
+
+fn engine_config(config: &Config, timing: &Timing) -> Result<openraft::Config, Error> {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let engine = openraft::Config {
+        cluster_name: "quorate".to_owned(),
+        heartbeat_interval: millis(timing.heartbeat),
+        heartbeat_min_interval: Some(millis(timing.heartbeat / 2)),
+        election_timeout_min: millis(timing.election_min),
+        election_timeout_max: millis(timing.election_max),
+        install_snapshot_timeout: millis(config.snapshot_idle_timeout.saturating_mul(6)),
+        max_payload_entries: 1024,
+        max_append_entries: Some(4096),
+        snapshot_policy: openraft::SnapshotPolicy::Never,
+        replication_lag_threshold: config.snapshot_entries_kept.saturating_mul(10),
+        max_in_snapshot_log_to_keep: config.snapshot_entries_kept,
+        purge_batch_size: 1024,
+        enable_pre_vote: Some(true),
+        quorum_loss_probe_interval: Some(millis(timing.election_max.saturating_mul(3))),
+        enable_leader_restore: Some(false),
+        allow_log_reversion: Some(false),
+        ..openraft::Config::default()
+    };
+    engine.validate().map_err(|error| Error::Fatal(error.to_string()))
+}

@@ -1,0 +1,351 @@
+//! What this node has asked of the replicated state and not yet heard.
+//!
+//! Owns the batches under way, in the order of their serials, and the clients that wait for an element of a list. A
+//! reply never comes over the network: it comes when this node applies the entry itself, so it cannot reach another
+//! caller, and a read behind a write sees the write. Pure but for its lock. Invariant: the serials under way are
+//! consecutive and end before `next`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use super::Error;
+use crate::command::{Reply, Request};
+use crate::ids::{SessionId, WaitId};
+use crate::keyspace::{Event, Keyspace, Outcome};
+
+/// Where the replies of one submission go.
+pub(super) type Done = oneshot::Sender<Result<Vec<Reply>, Error>>;
+
+/// Requests of one caller, with the place where their replies go.
+#[derive(Debug)]
+pub(super) struct Submission {
+    pub(super) requests: Vec<Request>,
+    pub(super) bytes: usize,
+    pub(super) deadline: Instant,
+    pub(super) done: Done,
+}
+
+/// One caller's share of a batch.
+#[derive(Debug)]
+struct Share {
+    count: usize,
+    deadline: Instant,
+    done: Option<Done>,
+}
+
+/// One batch under way.
+#[derive(Debug)]
+struct Batch {
+    requests: Arc<[Request]>,
+    shares: Vec<Share>,
+    /// Whether it was sent on the way to the leader that is open now.
+    is_on_way: bool,
+    /// Whether it may stand in the log of a leader that an earlier way went to.
+    is_doubtful: bool,
+}
+
+impl Batch {
+    const fn may_have_effect(&self) -> bool {
+        self.is_on_way || self.is_doubtful
+    }
+
+    fn fail(&mut self, error: &Error) {
+        for done in self.shares.iter_mut().filter_map(|share| share.done.take()) {
+            // A caller that went away needs no answer.
+            let _gone = done.send(Err(error.clone()));
+        }
+    }
+}
+
+/// What is to be sent for a batch.
+#[derive(Clone, Debug)]
+pub(super) struct Outgoing {
+    pub(super) session: SessionId,
+    pub(super) serial: u64,
+    pub(super) acknowledged: u64,
+    pub(super) requests: Arc<[Request]>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    session: Option<SessionId>,
+    nonce: u64,
+    next: u64,
+    batches: VecDeque<Batch>,
+    blocked: BTreeMap<WaitId, Done>,
+    /// The session has ended or was never known; a new one is needed.
+    is_session_lost: bool,
+    /// A batch came too early at the state; all must be sent again.
+    is_resend_due: bool,
+}
+
+/// All that is under way. Shared by the writer, which fills it, and the apply task, which empties it.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    inner: Mutex<Inner>,
+    /// Tells the writer that something here has changed.
+    pub(super) changed: Notify,
+}
+
+impl Inner {
+    fn first(&self) -> u64 {
+        self.next.saturating_sub(self.batches.len() as u64)
+    }
+
+    fn place(&self, serial: u64) -> Option<usize> {
+        usize::try_from(serial.checked_sub(self.first())?).ok()
+    }
+
+    /// Starts a session: what was left over from an earlier one gets its first serials.
+    fn begin(&mut self, session: SessionId) {
+        self.session = Some(session);
+        self.next = (self.batches.len() as u64).saturating_add(1);
+        self.is_resend_due = !self.batches.is_empty();
+    }
+
+    /// Gives each caller of the first batch its replies.
+    fn complete_first(&mut self, replies: &[Reply]) {
+        let Some(batch) = self.batches.pop_front() else {
+            return;
+        };
+        let mut rest = replies;
+        for share in batch.shares {
+            let (mine, others) = rest.split_at(share.count.min(rest.len()));
+            rest = others;
+            let Some(done) = share.done else {
+                continue;
+            };
+            if let [Reply::Blocked(wait)] = mine {
+                self.blocked.insert(*wait, done);
+            } else {
+                // A caller that went away needs no answer.
+                let _gone = done.send(Ok(mine.to_vec()));
+            }
+        }
+    }
+
+    fn fail_first(&mut self, error: &Error) {
+        if let Some(mut batch) = self.batches.pop_front() {
+            batch.fail(error);
+        }
+    }
+}
+
+impl Pending {
+    /// Gives up the session, if there is one, and recognises the next by `nonce`. Callers whose batch may have had its
+    /// effect are told that nobody knows; the other batches go on in the next session; waiting clients are told to wait
+    /// again.
+    pub(super) fn begin_session(&self, nonce: u64) {
+        let mut inner = self.inner.lock();
+        inner.nonce = nonce;
+        inner.session = None;
+        inner.is_session_lost = false;
+        let batches = std::mem::take(&mut inner.batches);
+        for mut batch in batches {
+            if batch.may_have_effect() {
+                batch.fail(&Error::Unknown);
+            } else {
+                inner.batches.push_back(batch);
+            }
+        }
+        for done in std::mem::take(&mut inner.blocked).into_values() {
+            let _gone = done.send(Err(Error::SessionLost));
+        }
+    }
+
+    /// What the present session was, or the next is, opened with.
+    pub(super) fn nonce(&self) -> u64 {
+        self.inner.lock().nonce
+    }
+
+    /// The open session.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        self.inner.lock().session
+    }
+
+    /// How many batches are under way.
+    pub(super) fn len(&self) -> usize {
+        self.inner.lock().batches.len()
+    }
+
+    /// Takes note of what an entry did, in the order of the log.
+    pub(super) fn settle(&self, outcome: Outcome) {
+        let mut inner = self.inner.lock();
+        let mine = inner.session;
+        let changed = match outcome.event {
+            Event::Opened { session, nonce, .. } if nonce == inner.nonce && mine.is_none() => {
+                inner.begin(session);
+                true
+            }
+            Event::Replied { session, serial, replies } if mine == Some(session) => {
+                // An earlier serial was settled when it was first applied.
+                if inner.place(serial) == Some(0) {
+                    inner.complete_first(&replies);
+                }
+                true
+            }
+            Event::Stale { session, serial } if mine == Some(session) => {
+                if inner.place(serial) == Some(0) {
+                    inner.fail_first(&Error::Unknown);
+                }
+                true
+            }
+            Event::Gap { session, .. } if mine == Some(session) => {
+                inner.is_resend_due = true;
+                true
+            }
+            Event::NoSession { session, .. } | Event::Expired { session, .. }
+                if mine == Some(session) =>
+            {
+                inner.is_session_lost = true;
+                true
+            }
+            Event::Opened { .. }
+            | Event::Replied { .. }
+            | Event::Stale { .. }
+            | Event::Gap { .. }
+            | Event::NoSession { .. }
+            | Event::Expired { .. }
+            | Event::Nothing => false,
+        };
+        for (wait, reply) in outcome.served {
+            if let Some(done) = inner.blocked.remove(&wait) {
+                let _gone = done.send(Ok(vec![reply]));
+            }
+        }
+        drop(inner);
+        if changed {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Catches up with a state that came as a snapshot: what it already answers is answered, what it lost is told.
+    pub(super) fn settle_snapshot(&self, keyspace: &Keyspace) {
+        let mut inner = self.inner.lock();
+        let nonce = inner.nonce;
+        if inner.session.is_none()
+            && let Some((id, _)) = keyspace.sessions().iter().find(|(_, s)| s.is_opened_by(nonce))
+        {
+            inner.begin(*id);
+        }
+        let Some(mine) = inner.session else {
+            return;
+        };
+        match keyspace.sessions().get(&mine) {
+            None => inner.is_session_lost = true,
+            Some(session) => {
+                while !inner.batches.is_empty() && inner.first() <= session.last_serial() {
+                    match session.replies_to(inner.first()).cloned() {
+                        Some(replies) => inner.complete_first(&replies),
+                        None => inner.fail_first(&Error::Unknown),
+                    }
+                }
+            }
+        }
+        let lost = |wait: &WaitId| !keyspace.is_waiting(*wait);
+        let lost: Vec<_> = inner.blocked.keys().filter(|wait| lost(wait)).copied().collect();
+        for wait in lost {
+            if let Some(done) = inner.blocked.remove(&wait) {
+                let _gone = done.send(Err(Error::Unknown));
+            }
+        }
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    /// Makes a batch of submissions; gives what is to be sent. There must be an open session.
+    pub(super) fn add(&self, submissions: Vec<Submission>) -> Option<Outgoing> {
+        let mut inner = self.inner.lock();
+        let session = inner.session?;
+        let mut requests = Vec::with_capacity(submissions.iter().map(|s| s.requests.len()).sum());
+        let mut shares = Vec::with_capacity(submissions.len());
+        for submission in submissions {
+            let Submission { requests: mut own, deadline, done, .. } = submission;
+            shares.push(Share { count: own.len(), deadline, done: Some(done) });
+            requests.append(&mut own);
+        }
+        let requests: Arc<[Request]> = requests.into();
+        inner.batches.push_back(Batch {
+            requests: Arc::clone(&requests),
+            shares,
+            is_on_way: true,
+            is_doubtful: false,
+        });
+        let serial = inner.next;
+        inner.next = inner.next.saturating_add(1);
+        let acknowledged = inner.first().saturating_sub(1);
+        Some(Outgoing { session, serial, acknowledged, requests })
+    }
+
+    /// All that is under way, in order, to be sent again.
+    pub(super) fn all(&self) -> Vec<Outgoing> {
+        let mut inner = self.inner.lock();
+        let (Some(session), first) = (inner.session, inner.first()) else {
+            return Vec::new();
+        };
+        inner.is_resend_due = false;
+        let outgoing = inner.batches.iter_mut().zip(first..).map(|(batch, serial)| {
+            batch.is_on_way = true;
+            Outgoing {
+                session,
+                serial,
+                acknowledged: first.saturating_sub(1),
+                requests: Arc::clone(&batch.requests),
+            }
+        });
+        outgoing.collect()
+    }
+
+    /// The way to the leader ended. Batches that were sent on it may stand in the leader's log, but those from
+    /// `refused_from` on surely do not, or stand there without effect because one before them is missing.
+    pub(super) fn end_way(&self, refused_from: Option<u64>) {
+        let mut inner = self.inner.lock();
+        let first = inner.first();
+        for (batch, serial) in inner.batches.iter_mut().zip(first..) {
+            let is_refused = refused_from.is_some_and(|from| serial >= from);
+            batch.is_doubtful |= batch.is_on_way && !is_refused;
+            batch.is_on_way = false;
+        }
+    }
+
+    /// Tells callers whose time is up. A batch that surely is in no log is emptied, so that it has no effect later; one
+    /// that may be goes on as it is.
+    pub(super) fn expire(&self, now: Instant) {
+        let mut inner = self.inner.lock();
+        for batch in &mut inner.batches {
+            let is_doubtful = batch.may_have_effect();
+            let mut left = 0usize;
+            for share in &mut batch.shares {
+                if share.deadline > now {
+                    left = left.saturating_add(1);
+                } else if let Some(done) = share.done.take() {
+                    let error = if is_doubtful { Error::Unknown } else { Error::TryAgain };
+                    let _gone = done.send(Err(error));
+                }
+            }
+            if left == 0 && !is_doubtful {
+                batch.requests = Arc::default();
+            }
+        }
+    }
+
+    /// Takes whether all must be sent again.
+    pub(super) fn take_resend(&self) -> bool {
+        std::mem::take(&mut self.inner.lock().is_resend_due)
+    }
+
+    /// Notes that the leader does not know the session.
+    pub(super) fn lose_session(&self, session: SessionId) {
+        let mut inner = self.inner.lock();
+        inner.is_session_lost |= inner.session == Some(session);
+    }
+
+    /// Tells whether the session is gone.
+    pub(super) fn is_session_lost(&self) -> bool {
+        self.inner.lock().is_session_lost
+    }
+}

@@ -1,0 +1,173 @@
+//! Answers what other members ask: votes, heartbeats, entries, snapshots, read indexes, sessions, joining, forwarding.
+//!
+//! Owns the receiving side. Invariant: Raft's own messages are taken only from the same formation, and nothing that a
+//! peer sends ends more than its stream.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use openraft::ReadPolicy;
+use openraft::raft::AppendEntriesRequest;
+use openraft::type_config::alias::SnapshotOf;
+use parking_lot::Mutex;
+
+use super::machine::SnapshotData;
+use super::raft::Types;
+use super::wire::{Answer, Call, SnapshotDone, SnapshotHeader};
+use super::{Shared, feed};
+use crate::codec;
+use crate::ids::FormationId;
+use crate::keyspace::Restore;
+use crate::transport::{Class, Inbound, serve_calls};
+
+/// How many calls of one peer are worked on at once.
+const CALLS_MAX: usize = 256;
+
+/// Serves one stream that a peer has opened, until it ends.
+pub(super) async fn serve(shared: Arc<Shared>, inbound: Inbound) {
+    let formation = inbound.purpose.formation;
+    if inbound.is_calls {
+        let served = serve_calls(inbound, CALLS_MAX, move |_, request| {
+            let shared = Arc::clone(&shared);
+            async move { answer_bytes(&shared, formation, &request).await }
+        });
+        if let Err(error) = served.await {
+            tracing::debug!(%error, "a peer's calls ended");
+        }
+        return;
+    }
+    if !shared.links.is_formation(formation) {
+        tracing::debug!(peer = %inbound.remote.address, %formation, "stream of another formation");
+        return;
+    }
+    let class = inbound.purpose.class;
+    let served = match class {
+        Class::Append => serve_append(&shared, inbound).await,
+        Class::Snapshot => serve_snapshot(&shared, inbound).await,
+        Class::Forward => feed::serve(&shared, inbound).await,
+        Class::Gossip | Class::Control | Class::Publish => Ok(()),
+    };
+    if let Err(error) = served {
+        tracing::debug!(%class, %error, "a peer's stream ended");
+    }
+}
+
+async fn answer_bytes(
+    shared: &Arc<Shared>,
+    formation: FormationId,
+    request: &[u8],
+) -> Option<Bytes> {
+    let call = codec::decode::<Call>(request).ok()?;
+    Some(codec::encode(&answer(shared, formation, call).await))
+}
+
+async fn answer(shared: &Arc<Shared>, formation: FormationId, call: Call) -> Answer {
+    match call {
+        Call::Promise { initiator, formation } => {
+            shared.formation.promise(shared, initiator, formation)
+        }
+        Call::Withdraw { formation } => shared.formation.withdraw(shared, formation),
+        _ if !shared.links.is_formation(formation) => Answer::Refused {
+            reason: format!("another formation: {formation}, here {}", shared.links.formation()),
+        },
+        Call::Vote(_) | Call::PreVote(_) | Call::Append(_) | Call::TransferLeader(_) => {
+            answer_raft(shared, call).await
+        }
+        Call::ReadIndex => read_index(shared).await,
+        Call::Renew { session } => shared.duties.renew(shared, session),
+        Call::Open { nonce, node, placement } => {
+            shared.duties.open_session(shared, nonce, node, placement).await
+        }
+        Call::Join { node, placement } => shared.duties.take_in(shared, node, placement).await,
+        Call::Leave { node, session } => shared.duties.let_go(shared, node, session).await,
+    }
+}
+
+async fn answer_raft(shared: &Shared, call: Call) -> Answer {
+    let refused = |error: &dyn std::error::Error| Answer::Refused { reason: error.to_string() };
+    match call {
+        Call::Vote(request) => match shared.raft.vote(request).await {
+            Ok(response) => Answer::Vote(response),
+            Err(error) => refused(&error),
+        },
+        Call::PreVote(request) => match shared.raft.pre_vote(request).await {
+            Ok(response) => Answer::Vote(response),
+            Err(error) => refused(&error),
+        },
+        Call::Append(request) => match shared.raft.append_entries(request).await {
+            Ok(response) => Answer::Append(response),
+            Err(error) => refused(&error),
+        },
+        Call::TransferLeader(request) => match shared.raft.handle_transfer_leader(request).await {
+            Ok(response) => Answer::TransferLeader(response),
+            Err(error) => refused(&error),
+        },
+        Call::ReadIndex
+        | Call::Renew { .. }
+        | Call::Open { .. }
+        | Call::Join { .. }
+        | Call::Leave { .. }
+        | Call::Promise { .. }
+        | Call::Withdraw { .. } => Answer::Refused { reason: "not a message of Raft".to_owned() },
+    }
+}
+
+/// Tells how far a node must have applied to answer reads that began before now.
+pub(super) async fn read_index(shared: &Shared) -> Answer {
+    match shared.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+        Ok(linearizer) => {
+            Answer::ReadIndex { index: linearizer.read_log_id().index(), at: shared.clock.now() }
+        }
+        Err(_) => Answer::NotLeader { leader: shared.leader() },
+    }
+}
+
+async fn serve_append(shared: &Shared, inbound: Inbound) -> Result<(), crate::transport::Error> {
+    let Inbound { mut sender, receiver, .. } = inbound;
+    let requests = futures_util::stream::unfold(receiver, |mut receiver| async {
+        let frame = receiver.receive().await.ok()??;
+        let request = codec::decode::<AppendEntriesRequest<Types>>(&frame).ok()?;
+        Some((request, receiver))
+    });
+    let mut results = Box::pin(shared.raft.stream_append(requests));
+    while let Some(Ok(result)) = results.next().await {
+        sender.send(codec::encode(&result)).await?;
+    }
+    sender.finish();
+    Ok(())
+}
+
+async fn serve_snapshot(shared: &Shared, inbound: Inbound) -> Result<(), crate::transport::Error> {
+    let Inbound { mut sender, mut receiver, .. } = inbound;
+    let Some(first) = receiver.receive().await? else {
+        return Ok(());
+    };
+    let Ok(SnapshotHeader { vote, meta }) = codec::decode(&first) else {
+        return Ok(());
+    };
+    let mut restore = Restore::new(shared.state.limits());
+    while let Some(chunk) = receiver.receive().await? {
+        if let Err(error) = restore.feed(&chunk) {
+            tracing::warn!(%error, "refused a snapshot");
+            return Ok(());
+        }
+    }
+    let keyspace = match restore.finish() {
+        Ok(keyspace) => keyspace,
+        Err(error) => {
+            tracing::warn!(%error, "refused a snapshot");
+            return Ok(());
+        }
+    };
+    let snapshot = SnapshotData::Received(Arc::new(Mutex::new(Some(keyspace))));
+    let snapshot = SnapshotOf::<Types, _> { meta, snapshot };
+    match shared.raft.install_full_snapshot(vote, snapshot).await {
+        Ok(response) => {
+            sender.send(codec::encode(&SnapshotDone { vote: response.vote })).await?;
+            sender.finish();
+        }
+        Err(error) => tracing::warn!(%error, "could not install a snapshot"),
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! The replicated state as this node has it, and how far it has come.
+//!
+//! Owns the lock around the keyspace and the marks that readers and the node wait for. Does not decide what is applied.
+//! Invariant: `applied` moves after the keyspace has, so that who sees an index sees its effects.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use super::pending::Pending;
+use super::raft::{LogId, SnapshotMeta, StoredMembership};
+use crate::command::{Entry, Reply, Request};
+use crate::ids::{NodeId, SessionId};
+use crate::keyspace::{Event, Keyspace, Limits, Snapshot};
+use crate::time::Timestamp;
+
+/// One live process start, as others reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionPeer {
+    /// Its node.
+    pub node: NodeId,
+    /// The node's name.
+    pub name: String,
+    /// The address of its cluster port.
+    pub address: SocketAddr,
+}
+
+/// All live sessions.
+pub type SessionPeers = BTreeMap<SessionId, SessionPeer>;
+
+#[derive(Debug, Default)]
+struct Position {
+    applied: Option<LogId>,
+    membership: StoredMembership,
+}
+
+/// The replicated state on this node.
+#[derive(Debug)]
+pub(super) struct State {
+    limits: Limits,
+    keyspace: RwLock<Keyspace>,
+    position: Mutex<Position>,
+    /// The index of the last entry applied.
+    applied: watch::Sender<u64>,
+    sessions: watch::Sender<SessionPeers>,
+    pub(super) pending: Pending,
+}
+
+impl State {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            keyspace: RwLock::new(Keyspace::new(limits)),
+            position: Mutex::default(),
+            applied: watch::Sender::new(0),
+            sessions: watch::Sender::default(),
+            pending: Pending::default(),
+        }
+    }
+
+    pub(super) const fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Applies one entry of ours.
+    pub(super) fn apply(&self, id: LogId, entry: &Entry) {
+        let outcome = self.keyspace.write().apply(id.index(), entry);
+        if matches!(outcome.event, Event::Opened { .. } | Event::Expired { .. }) {
+            self.publish_sessions();
+        }
+        self.pending.settle(outcome);
+    }
+
+    /// Notes that everything up to `id` is applied.
+    pub(super) fn advance(&self, id: LogId, membership: Option<StoredMembership>) {
+        let mut position = self.position.lock();
+        position.applied = Some(id);
+        if let Some(membership) = membership {
+            position.membership = membership;
+        }
+        drop(position);
+        self.applied.send_replace(id.index());
+    }
+
+    pub(super) fn position(&self) -> (Option<LogId>, StoredMembership) {
+        let position = self.position.lock();
+        (position.applied, position.membership.clone())
+    }
+
+    /// Takes a snapshot together with where it stands.
+    pub(super) fn snapshot(&self) -> (SnapshotMeta, Snapshot) {
+        // Entries are applied by one task, which also takes snapshots: position and keyspace agree.
+        let (last_log_id, last_membership) = self.position();
+        let snapshot = self.keyspace.read().snapshot();
+        (SnapshotMeta { last_log_id, last_membership }, snapshot)
+    }
+
+    /// Replaces everything by what came as a snapshot.
+    pub(super) fn install(&self, meta: &SnapshotMeta, keyspace: Keyspace) {
+        *self.keyspace.write() = keyspace;
+        self.publish_sessions();
+        self.pending.settle_snapshot(&self.keyspace.read());
+        let mut position = self.position.lock();
+        position.applied = meta.last_log_id;
+        position.membership = meta.last_membership.clone();
+        drop(position);
+        self.applied.send_replace(meta.last_log_id.map_or(0, |id| id.index()));
+    }
+
+    /// Answers reads from the state as it is, all from one instant.
+    pub(super) fn read(&self, at: Timestamp, requests: &[Request]) -> Vec<Reply> {
+        let keyspace = self.keyspace.read();
+        requests.iter().map(|request| keyspace.read_request(at, request)).collect()
+    }
+
+    /// Looks at the keyspace.
+    pub(super) fn with<R>(&self, look: impl FnOnce(&Keyspace) -> R) -> R {
+        look(&self.keyspace.read())
+    }
+
+    pub(super) fn applied(&self) -> watch::Receiver<u64> {
+        self.applied.subscribe()
+    }
+
+    pub(super) fn applied_index(&self) -> u64 {
+        *self.applied.borrow()
+    }
+
+    pub(super) fn sessions(&self) -> watch::Receiver<SessionPeers> {
+        self.sessions.subscribe()
+    }
+
+    fn publish_sessions(&self) {
+        let peers = self.with(|keyspace| {
+            let peer = |(id, session): (&SessionId, &crate::keyspace::Session)| {
+                let peer = SessionPeer {
+                    node: session.node,
+                    name: session.name.clone(),
+                    address: session.address,
+                };
+                (*id, peer)
+            };
+            keyspace.sessions().iter().map(peer).collect()
+        });
+        self.sessions.send_replace(peers);
+    }
+}

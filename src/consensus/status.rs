@@ -1,0 +1,107 @@
+//! What consensus tells about itself.
+//!
+//! Owns the report for people and doors; decides nothing by it. Invariant: taking a report never waits.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{Instant as _, ServerState};
+
+use super::raft::Placement;
+use super::{Consensus, Shared};
+use crate::ids::{FormationId, NodeId, SessionId};
+
+/// What a node is in the Raft group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It leads.
+    Leader,
+    /// It votes and follows, or stands for election.
+    Follower,
+    /// It follows without a vote.
+    Observer,
+}
+
+/// Consensus as this node sees it.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// What this node is.
+    pub role: Role,
+    /// Who leads, as far as this node knows.
+    pub leader: Option<NodeId>,
+    /// Raft's term.
+    pub term: u64,
+    /// The index of the last entry applied here.
+    pub applied: u64,
+    /// The index of the last entry in this node's log.
+    pub last_log: u64,
+    /// The formation, zero while there is none.
+    pub formation: FormationId,
+    /// Who votes.
+    pub voters: Vec<NodeId>,
+    /// Everybody in the group, learners included.
+    pub members: BTreeMap<NodeId, Placement>,
+    /// This node's session, once it is open.
+    pub session: Option<SessionId>,
+    /// How many sessions are open in the cluster.
+    pub sessions: usize,
+    /// How many clients of the cluster wait for an element of a list.
+    pub waiting: usize,
+    /// Entries and bytes in this node's log.
+    pub log: (usize, usize),
+}
+
+impl Shared {
+    /// How long ago a member last answered this leader.
+    pub(super) fn answered(&self, node: NodeId) -> Option<Duration> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let heard = metrics.heartbeat.as_ref()?.get(&node)?.as_ref()?;
+        Some(heard.elapsed())
+    }
+
+    /// The index of the last entry in the latest snapshot.
+    pub(super) fn snapshot_index(&self) -> u64 {
+        self.raft.metrics().borrow_watched().snapshot.map_or(0, |id| id.index())
+    }
+
+    /// Tells whether the engine runs, or why it does not.
+    pub(super) fn running(&self) -> Result<(), String> {
+        self.raft.metrics().borrow_watched().running_state.clone().map_err(|e| e.to_string())
+    }
+}
+
+impl Consensus {
+    /// Takes a report.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let shared = &self.shared;
+        let metrics = shared.raft.metrics().borrow_watched().clone();
+        let membership = &metrics.membership_config;
+        let voters: Vec<_> = membership.voter_ids().collect();
+        let role = if metrics.state == ServerState::Leader {
+            Role::Leader
+        } else if voters.contains(&shared.node) {
+            Role::Follower
+        } else {
+            Role::Observer
+        };
+        let (sessions, waiting) =
+            shared.state.with(|keyspace| (keyspace.sessions().len(), keyspace.waiting()));
+        Status {
+            role,
+            leader: metrics.current_leader,
+            term: metrics.current_term,
+            applied: shared.state.applied_index(),
+            last_log: metrics.last_log_index.unwrap_or(0),
+            formation: shared.links.formation(),
+            voters,
+            members: membership.nodes().map(|(id, node)| (*id, node.clone())).collect(),
+            session: shared.state.pending.session(),
+            sessions,
+            waiting,
+            log: shared.log.size(),
+        }
+    }
+}

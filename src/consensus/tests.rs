@@ -1,0 +1,184 @@
+//! Whole groups on an in-memory network under a paused clock.
+//!
+//! Owns the scenarios; each drives the public face of the room. Invariant: every wait has a deadline.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout};
+
+use super::*;
+use crate::command::{Command, HashCommand, Operation};
+use crate::transport::{Credentials, Identity, MemoryNetwork, Secret, Socket};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct TestNode {
+    consensus: Consensus,
+    transport: Transport,
+    candidate: Candidate,
+}
+
+fn address(number: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, number], 7000))
+}
+
+async fn node(network: &MemoryNetwork, number: u8) -> TestNode {
+    let id = NodeId::from_random(u64::from(number));
+    let name = format!("node-{number}");
+    let secret = Secret::generate([7; 32]);
+    let credentials = Credentials::Secret { current: secret, previous: None };
+    let cluster = "test".parse().unwrap();
+    let identity =
+        Identity { cluster, node: id, name: name.clone(), advertise: None, settings: Vec::new() };
+    let socket = Socket::Simulated(network.socket(address(number)));
+    let parts = crate::transport::Parts { socket, rng_seed: [number; 32] };
+    let (transport, mut incoming) =
+        Transport::start(crate::transport::Config::default(), credentials, identity, parts)
+            .await
+            .unwrap();
+    let placement = Placement { name, address: address(number) };
+    let consensus = Consensus::start(Parts {
+        config: Config::default(),
+        timing: Timing::default(),
+        limits: Limits::default(),
+        node: id,
+        placement: placement.clone(),
+        transport: transport.clone(),
+        clock: Clock::simulated(Timestamp::from_millis(1_000_000)),
+        rng_seed: [number; 32],
+    })
+    .await
+    .unwrap();
+    let serving = consensus.clone();
+    tokio::spawn(async move {
+        while let Some(inbound) = incoming.accept().await {
+            let serving = serving.clone();
+            tokio::spawn(async move { serving.serve(inbound).await });
+        }
+    });
+    let candidate = Candidate { node: id, placement, formation: None };
+    TestNode { consensus, transport, candidate }
+}
+
+/// Waits until `ready` holds.
+async fn until(what: &str, mut ready: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !ready() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn form(nodes: &[TestNode]) {
+    let expect = Some(Expect { nodes: nodes.len(), voters: nodes.len() });
+    for node in nodes {
+        let others: Vec<_> = nodes
+            .iter()
+            .map(|other| other.candidate.clone())
+            .filter(|other| other.node != node.candidate.node)
+            .collect();
+        node.consensus.step_towards_cluster(&others, expect).await;
+    }
+    until("sessions", || nodes.iter().all(|node| node.consensus.session().is_some())).await;
+}
+
+fn hset(field: &str, value: &str) -> Request {
+    let pairs = vec![(Bytes::from(field.to_owned()), Bytes::from(value.to_owned()))];
+    let key = Bytes::from_static(b"h");
+    let command = Command::Hash(HashCommand::Set { key, pairs, reply_ok: false });
+    Request::One(Operation { database: 0, command })
+}
+
+fn hget(field: &str) -> Request {
+    let (key, field) = (Bytes::from_static(b"h"), Bytes::from(field.to_owned()));
+    let command = Command::Hash(HashCommand::Get { key, field });
+    Request::One(Operation { database: 0, command })
+}
+
+async fn write(node: &TestNode, field: &str, value: &str) -> Result<Vec<Reply>, Error> {
+    timeout(PATIENCE, node.consensus.submit(vec![hset(field, value)], 10)).await.unwrap()
+}
+
+async fn read(node: &TestNode, field: &str) -> Reply {
+    let at = timeout(PATIENCE, node.consensus.confirm_read()).await.unwrap().unwrap();
+    node.consensus.read(at, &[hget(field)]).remove(0)
+}
+
+fn bulk(text: &str) -> Reply {
+    Reply::Bulk(Bytes::from(text.to_owned()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_node_forms_a_cluster_at_once() {
+    let network = MemoryNetwork::new(1);
+    let node = node(&network, 1).await;
+    node.consensus.form_alone().await.unwrap();
+    assert_eq!(write(&node, "f", "v").await, Ok(vec![Reply::Integer(1)]));
+    assert_eq!(read(&node, "f").await, bulk("v"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_on_one_node_is_read_on_every_other() {
+    let network = MemoryNetwork::new(1);
+    let nodes = [node(&network, 1).await, node(&network, 2).await, node(&network, 3).await];
+    form(&nodes).await;
+    for (round, writer) in nodes.iter().enumerate() {
+        let value = format!("value-{round}");
+        write(writer, "f", &value).await.unwrap();
+        for reader in &nodes {
+            assert_eq!(read(reader, "f").await, bulk(&value));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_survive_the_death_of_the_leader() {
+    let network = MemoryNetwork::new(1);
+    let nodes = [node(&network, 1).await, node(&network, 2).await, node(&network, 3).await];
+    form(&nodes).await;
+    let leader = nodes[0].consensus.status().leader.unwrap();
+    let (dead, alive): (Vec<_>, Vec<_>) =
+        nodes.iter().partition(|node| node.candidate.node == leader);
+    write(alive[0], "before", "1").await.unwrap();
+    network.isolate(dead[0].candidate.placement.address);
+    // Both survivors write while there is no leader; their node takes the writes to the next one.
+    let (first, second) = tokio::join!(write(alive[0], "a", "1"), write(alive[1], "b", "1"));
+    assert_eq!((first, second), (Ok(vec![Reply::Integer(1)]), Ok(vec![Reply::Integer(1)])));
+    assert_eq!(read(alive[1], "before").await, bulk("1"));
+    network.heal();
+    // The old leader's session has ended meanwhile; it opens another by itself.
+    assert_eq!(write(dead[0], "c", "1").await, Ok(vec![Reply::Integer(1)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_comer_joins_with_the_state_there_is() {
+    let network = MemoryNetwork::new(1);
+    let first = node(&network, 1).await;
+    first.consensus.form_alone().await.unwrap();
+    write(&first, "f", "v").await.unwrap();
+    let late = node(&network, 2).await;
+    let formation = first.consensus.formation();
+    let known = Candidate { formation, ..first.candidate.clone() };
+    late.consensus.step_towards_cluster(std::slice::from_ref(&known), None).await;
+    until("a session", || late.consensus.session().is_some()).await;
+    assert_eq!(read(&late, "f").await, bulk("v"));
+    assert_eq!(late.consensus.status().role, Role::Observer);
+    assert_eq!(write(&late, "g", "v").await, Ok(vec![Reply::Integer(1)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaver_hands_over_and_is_gone_from_the_group() {
+    let network = MemoryNetwork::new(1);
+    let nodes = [node(&network, 1).await, node(&network, 2).await, node(&network, 3).await];
+    form(&nodes).await;
+    let leader = nodes[0].consensus.status().leader.unwrap();
+    let (gone, left): (Vec<_>, Vec<_>) =
+        nodes.iter().partition(|node| node.candidate.node == leader);
+    gone[0].consensus.leave().await;
+    gone[0].consensus.stop().await;
+    gone[0].transport.close("leaving").await;
+    assert_eq!(write(left[0], "f", "v").await, Ok(vec![Reply::Integer(1)]));
+    until("two voters", || left[0].consensus.status().voters.len() == 2).await;
+}
