@@ -37,6 +37,14 @@ type Key = (Peer, Purpose);
 #[derive(Debug, Default)]
 pub(super) struct Callers(Mutex<BTreeMap<Key, Arc<Caller>>>);
 
+#[cfg(test)]
+impl Callers {
+    /// Tells how many calls wait for an answer.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.lock().values().map(|caller| caller.state.lock().waiting.len()).sum()
+    }
+}
+
 /// The calling end of one stream.
 #[derive(Debug)]
 struct Caller {

@@ -26,7 +26,16 @@ const REASON_MAX: usize = 500;
 /// Shortens and escapes words that came over the wire.
 pub(super) fn quoted(words: &[u8]) -> String {
     let kept = words.get(..REASON_MAX).unwrap_or(words);
-    String::from_utf8_lossy(kept).escape_debug().to_string()
+    printable(&String::from_utf8_lossy(kept))
+}
+
+/// Escapes what could break a log line or steer a terminal.
+fn printable(words: &str) -> String {
+    let mut text = String::with_capacity(words.len());
+    for c in words.chars() {
+        if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
+    }
+    text
 }
 
 /// Shortens a reason so that it fits the closing packet.
@@ -59,7 +68,7 @@ pub(super) fn of_connection(error: &ConnectionError, address: SocketAddr) -> Err
             })
         }
         ConnectionError::TransportError(e) if is_alert(e.code) => {
-            Error::Refused { address, reason: e.reason.escape_debug().to_string() }
+            Error::Refused { address, reason: printable(&e.reason) }
         }
         ConnectionError::ConnectionClosed(close) if is_alert(close.error_code) => Error::Refused {
             address,

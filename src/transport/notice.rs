@@ -44,6 +44,12 @@ impl Notices {
         }
     }
 
+    /// Tells whether such a warning was given.
+    #[cfg(test)]
+    pub(super) fn has_said(&self, address: SocketAddr, kind: Kind) -> bool {
+        self.0.lock().contains_key(&(address.ip(), kind))
+    }
+
     fn is_due(&self, ip: IpAddr, kind: Kind) -> bool {
         let now = Instant::now();
         let mut said = self.0.lock();

@@ -1,0 +1,151 @@
+//! Peers that die, restart, fall silent or are cut off, and what this side sees of it and when.
+
+use super::*;
+
+struct Talk {
+    network: MemoryNetwork,
+    one: Transport,
+    two: Transport,
+    sender: FrameSender,
+    receiver: FrameReceiver,
+}
+
+/// Two nodes and a stream on which node 2 sends back what node 1 sends.
+async fn talk() -> Talk {
+    let network = MemoryNetwork::new(1);
+    let (one, _incoming) = Plan::default().start(&network, 1).await;
+    let (two, incoming) = Plan::default().start(&network, 2).await;
+    echo(incoming);
+    let (mut sender, mut receiver, _) =
+        soon(one.open(&TWO, purpose(Class::Publish))).await.unwrap();
+    sender.send(Bytes::from_static(b"hello")).await.unwrap();
+    soon(receiver.receive()).await.unwrap();
+    Talk { network, one, two, sender, receiver }
+}
+
+/// Waits for the stream to break and tells after how long it did.
+async fn broken(receiver: &mut FrameReceiver) -> Duration {
+    let before = tokio::time::Instant::now();
+    let error = soon(receiver.receive()).await.unwrap_err();
+    assert!(matches!(error, Error::Closed { .. }), "{error:?}");
+    before.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_goodbye_is_seen_at_once() {
+    let mut talk = talk().await;
+    talk.two.close("leaving").await;
+    assert!(broken(&mut talk.receiver).await < Duration::from_millis(10));
+    assert!(talk.one.links().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_transport_says_goodbye() {
+    let mut talk = talk().await;
+    drop(talk.two);
+    assert!(broken(&mut talk.receiver).await < Duration::from_millis(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_death_is_seen_within_the_idle_timeout() {
+    let mut talk = talk().await;
+    talk.network.remove(address(2));
+    let after = broken(&mut talk.receiver).await;
+    let limit = Config::default().idle_timeout;
+    assert!(after > limit / 2 && after <= limit + Duration::from_millis(100), "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_at_the_same_address_is_noticed_with_the_next_packet() {
+    let mut talk = talk().await;
+    talk.network.remove(address(2));
+    let (_two, incoming) = Plan::default().start_as(&talk.network, 2, 22).await;
+    echo(incoming);
+    talk.sender.send(Bytes::from_static(b"anybody there")).await.unwrap();
+    let after = broken(&mut talk.receiver).await;
+    assert!(after < Duration::from_millis(50), "{after:?}");
+    // The old node is not there any more, and whoever asks for it is told so.
+    let error = soon(ping(&talk.one, &TWO)).await.unwrap_err();
+    assert!(matches!(error, Error::Refused { .. }), "{error:?}");
+    let new = Peer { id: Some(id(22)), address: address(2) };
+    assert_eq!(soon(ping(&talk.one, &new)).await.unwrap().id, id(22));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_new_node_at_an_address_is_reached_while_the_old_link_still_seems_up() {
+    let talk = talk().await;
+    talk.network.remove(address(2));
+    let (_two, incoming) = Plan::default().start_as(&talk.network, 2, 22).await;
+    echo(incoming);
+    assert_eq!(talk.one.links().len(), 1);
+    let new = Peer { id: Some(id(22)), address: address(2) };
+    assert_eq!(soon(ping(&talk.one, &new)).await.unwrap().id, id(22));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_ends_the_link_and_the_heal_brings_it_back() {
+    let mut talk = talk().await;
+    talk.network.cut(address(2), address(1));
+    broken(&mut talk.receiver).await;
+    let error = soon(ping(&talk.one, &TWO)).await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");
+    talk.network.heal();
+    soon(ping(&talk.one, &TWO)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_survive_loss_delay_and_duplication() {
+    let talk = talk().await;
+    talk.network.set_default(Link {
+        delay: Duration::from_millis(1),
+        jitter: Duration::from_millis(5),
+        loss: 0.1,
+        duplication: 0.1,
+    });
+    let Talk { mut sender, mut receiver, .. } = talk;
+    tokio::spawn(async move {
+        for n in 0..500_u32 {
+            sender.send(Bytes::from(n.to_be_bytes().repeat(100))).await.unwrap();
+        }
+        sender.finish();
+    });
+    for n in 0..500_u32 {
+        let frame = timeout(Duration::from_secs(120), receiver.receive()).await.unwrap();
+        assert_eq!(frame.unwrap().unwrap(), n.to_be_bytes().repeat(100));
+    }
+    let trace = talk.network.trace();
+    assert!(trace.lost * 20 > trace.sent, "{trace:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_send_ends_the_stream() {
+    let network = MemoryNetwork::new(1);
+    let (one, _incoming) = Plan::default().start(&network, 1).await;
+    let (_two, mut incoming) = Plan::default().start(&network, 2).await;
+    let (mut sender, _receiver, _) = soon(one.open(&TWO, purpose(Class::Append))).await.unwrap();
+    let mut inbound = soon(incoming.accept()).await.unwrap();
+    // Nobody reads, so that this cannot be sent whole.
+    let large = sender.send(Bytes::from(vec![1; 10_000_000]));
+    assert!(timeout(Duration::from_millis(100), large).await.is_err());
+    let error = sender.send(Bytes::from_static(b"next")).await.unwrap_err();
+    assert!(matches!(error, Error::Closed { .. }), "{error:?}");
+    drop(sender);
+    assert!(matches!(soon(inbound.receiver.receive()).await, Err(Error::Closed { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_nobody_reads_holds_up_no_other() {
+    let network = MemoryNetwork::new(1);
+    let (one, _incoming) = Plan::default().start(&network, 1).await;
+    let (_two, mut incoming) = Plan::default().start(&network, 2).await;
+    let mut stuck = Vec::new();
+    for _ in 0..8 {
+        let (mut sender, _receiver, _) =
+            soon(one.open(&TWO, purpose(Class::Append))).await.unwrap();
+        stuck.push(soon(incoming.accept()).await.unwrap());
+        tokio::spawn(async move { sender.send(Bytes::from(vec![1; 10_000_000])).await });
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    echo(incoming);
+    soon(ping(&one, &TWO)).await.unwrap();
+}
