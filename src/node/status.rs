@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use serde::{Serialize, Serializer};
 
+use crate::consensus;
 use crate::ids::{Label, NodeId};
 
 /// Everything at one glance.
@@ -26,6 +27,8 @@ pub struct Status {
     pub members: Vec<MemberStatus>,
     /// How many processes have an open session in the replicated state.
     pub sessions: u64,
+    /// How many clients of the cluster wait for an element of a list.
+    pub waiting: u64,
 }
 
 /// One node about itself.
@@ -83,10 +86,14 @@ pub struct RaftStatus {
     pub term: u64,
     /// The index of the last entry that this node has applied.
     pub applied: u64,
-    /// The index of the last entry that this node knows to be committed.
-    pub committed: u64,
-    /// How many committed entries this node has yet to apply.
+    /// The index of the last entry in this node's log.
+    pub last_log: u64,
+    /// How many entries of its log this node has yet to apply.
     pub lag: u64,
+    /// How many entries its log holds in memory.
+    pub log_entries: u64,
+    /// How many bytes they have.
+    pub log_bytes: u64,
 }
 
 /// What a node is in agreement.
@@ -99,6 +106,16 @@ pub enum Role {
     Follower,
     /// It follows without a vote.
     Observer,
+}
+
+impl From<consensus::Role> for Role {
+    fn from(role: consensus::Role) -> Self {
+        match role {
+            consensus::Role::Leader => Self::Leader,
+            consensus::Role::Follower => Self::Follower,
+            consensus::Role::Observer => Self::Observer,
+        }
+    }
 }
 
 /// One node as another sees it.

@@ -35,14 +35,16 @@ pub(super) fn text(status: &Status) -> String {
         "Index of the last applied entry.",
         raft.applied,
     );
-    let committed = "Index of the last entry known to be committed.";
-    counter(&mut out, "quorate_raft_committed_total", committed, raft.committed);
-    gauge(&mut out, "quorate_raft_lag", "Committed entries yet to be applied.", raft.lag);
+    gauge(&mut out, "quorate_raft_lag", "Entries of the log yet to be applied.", raft.lag);
+    let entries = "Entries in the log in memory.";
+    gauge(&mut out, "quorate_raft_log_entries", entries, raft.log_entries);
+    gauge(&mut out, "quorate_raft_log_bytes", "Bytes of those entries.", raft.log_bytes);
     gauge(&mut out, "quorate_voters", "Nodes that vote.", count(status.voters.len()));
     let alive = status.members.iter().filter(|member| member.alive).count();
     gauge(&mut out, "quorate_members_alive", "Nodes believed to be alive.", count(alive));
     gauge(&mut out, "quorate_members", "Nodes that are known.", count(status.members.len()));
     gauge(&mut out, "quorate_sessions", "Open sessions in the replicated state.", status.sessions);
+    gauge(&mut out, "quorate_waiting", "Clients that wait for a list element.", status.waiting);
     gauge(&mut out, "quorate_cluster_epoch", "The epoch of the cluster.", cluster.epoch);
     out
 }

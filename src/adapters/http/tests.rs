@@ -30,8 +30,10 @@ fn status(state: State, reason: Option<&str>) -> Status {
             leader: Some(id),
             term: 3,
             applied: 12,
-            committed: 14,
+            last_log: 14,
             lag: 2,
+            log_entries: 14,
+            log_bytes: 1_400,
         },
         voters: vec![id],
         members: vec![MemberStatus {
@@ -42,6 +44,7 @@ fn status(state: State, reason: Option<&str>) -> Status {
             role: Some(Role::Leader),
         }],
         sessions: 1,
+        waiting: 0,
     }
 }
 

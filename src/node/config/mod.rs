@@ -16,6 +16,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::error::Error;
 pub use self::tables::{ClusterConfig, NodeConfig};
+use crate::consensus;
+use crate::pubsub;
 use crate::transport::{self, Credentials, Secret};
 
 /// The settings of a node, without doors.
@@ -35,6 +37,10 @@ pub struct File<R, H> {
     pub node: NodeConfig,
     /// Bytes between nodes.
     pub transport: transport::Config,
+    /// One order of writes.
+    pub consensus: consensus::Config,
+    /// Messages to listeners.
+    pub pubsub: pubsub::Config,
     /// The Redis door.
     pub resp: R,
     /// The door for health, status and metrics.
@@ -85,8 +91,11 @@ where
 impl<R, H> File<R, H> {
     /// Takes the tables of the doors out.
     pub fn split(self) -> (Config, R, H) {
-        let Self { cluster, node, transport, resp, http } = self;
-        (Config { cluster, node, transport, resp: Unread, http: Unread }, resp, http)
+        let Self { cluster, node, transport, consensus, pubsub, resp, http } = self;
+        let (no_resp, no_http) = (Unread, Unread);
+        let config =
+            Config { cluster, node, transport, consensus, pubsub, resp: no_resp, http: no_http };
+        (config, resp, http)
     }
 
     /// Gives what proves that this node belongs to the cluster, from the files that the keys name. Without any, a secret of

@@ -51,6 +51,10 @@ impl<R, H> File<R, H> {
         if shortest.1 >= longest.1 {
             return Err(Error::relation(shortest, "less than", longest));
         }
+        let session = ("cluster.session_timeout", cluster.session_timeout);
+        if session.1 < longest.1 {
+            return Err(Error::relation(session, "at least", longest));
+        }
         if cluster.secret_file_previous.is_some() && !cluster.has_secret() {
             let (key, missing) = ("cluster.secret_file_previous", "cluster.secret_file");
             return Err(Error::Missing { key, missing });
@@ -118,11 +122,25 @@ impl<R, H> File<R, H> {
         for frame in [
             ("transport.frame_max.append", frames.append),
             ("transport.frame_max.forward", frames.forward),
-            ("transport.frame_max.publish", frames.publish),
         ] {
             if value.1 + FRAME_MARGIN > frame.1 {
                 return Err(Error::relation(frame, "at least 1 MiB above", value));
             }
+        }
+        let batch = ("consensus.batch_bytes_max", self.consensus.batch_bytes_max);
+        let append = ("transport.frame_max.append", frames.append);
+        if batch.1 + FRAME_MARGIN > append.1 {
+            return Err(Error::relation(append, "at least 1 MiB above", batch));
+        }
+        let publish = ("transport.frame_max.publish", frames.publish);
+        let message = ("pubsub.message_max", self.pubsub.message_max);
+        if message.1 + FRAME_MARGIN > publish.1 {
+            return Err(Error::relation(publish, "at least 1 MiB above", message));
+        }
+        let redial = ("pubsub.redial_min", self.pubsub.redial_min);
+        let redial_max = ("pubsub.redial_max", self.pubsub.redial_max);
+        if redial.1 > redial_max.1 {
+            return Err(Error::relation(redial, "at most", redial_max));
         }
         let outbox = ("transport.outbox_max", transport.outbox_max);
         if outbox.1 < frames.forward {
