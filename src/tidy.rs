@@ -295,7 +295,7 @@ fn check_map(sources: &[Source]) -> Vec<Finding> {
         .iter()
         .filter_map(|source| source.path.rsplit_once('/'))
         .map(|(folder, _)| folder)
-        .filter(|folder| folder.starts_with("src/"))
+        .filter(|folder| folder.starts_with("src/") && !folder.ends_with("/tests"))
         .collect();
     let missing = |folder: &&&str| !map.text.contains(&format!("`{folder}`"));
     let finding = |folder: &&str| Finding {
