@@ -5,11 +5,17 @@
 //! client sends becomes a [`Command`] or an [`Error`] with Redis' text.
 
 pub mod arguments;
+pub mod counter;
+pub mod database;
 mod door;
 pub mod entry;
+pub mod expire;
+pub mod glob;
 pub mod hash;
+pub mod inspect;
 pub mod key;
 pub mod list;
+pub mod number;
 pub mod reply;
 pub mod set;
 pub mod string;
@@ -19,8 +25,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use self::arguments::Arguments;
+pub use self::counter::CounterCommand;
+pub use self::database::DatabaseCommand;
 pub use self::entry::{Action, Entry, Operation, Request, Watched};
+pub use self::expire::ExpireCommand;
 pub use self::hash::HashCommand;
+pub use self::inspect::InspectCommand;
 pub use self::key::KeyCommand;
 pub use self::list::ListCommand;
 pub use self::reply::{Error, Reply};
@@ -30,10 +40,18 @@ pub use self::string::StringCommand;
 /// A command on the keyspace, by the type of value it concerns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Command {
-    /// Strings and counters.
+    /// Strings.
     String(StringCommand),
-    /// Keys of any type: their life, names, deadlines.
+    /// Strings that hold a number.
+    Counter(CounterCommand),
+    /// Keys of any type: their life and names.
     Key(KeyCommand),
+    /// The deadlines of keys.
+    Expire(ExpireCommand),
+    /// All keys of a database.
+    Database(DatabaseCommand),
+    /// What is behind a key.
+    Inspect(InspectCommand),
     /// Sets.
     Set(SetCommand),
     /// Hashes.
@@ -49,14 +67,10 @@ impl Command {
     /// # Errors
     /// With Redis' text when the name is unknown or the words do not fit.
     pub fn parse(words: &[Bytes]) -> Result<Self, Error> {
-        let unknown = || Error::Text(unknown_command(words).into());
-        let (name, rest) = words.split_first().ok_or_else(unknown)?;
-        let spec = table::find(name).ok_or_else(unknown)?;
-        let parse = spec.parse.ok_or_else(unknown)?;
-        if !spec.accepts(words.len()) {
-            return Err(Error::WrongArity(spec.name.to_owned()));
-        }
-        parse(&mut Arguments::new(spec.name, rest))
+        let spec = table::resolve(words)?;
+        let parse = spec.parse.ok_or_else(|| Error::Text(unknown_command(words).into()))?;
+        let named = if spec.name.contains('|') { 2 } else { 1 };
+        parse(&mut Arguments::new(spec.name, words.get(named..).unwrap_or_default()))
     }
 
     /// Tells whether it may change the state, so that it must go through the log.
@@ -64,7 +78,11 @@ impl Command {
     pub const fn is_write(&self) -> bool {
         match self {
             Self::String(command) => command.is_write(),
+            Self::Counter(command) => command.is_write(),
             Self::Key(command) => command.is_write(),
+            Self::Expire(command) => command.is_write(),
+            Self::Database(command) => command.is_write(),
+            Self::Inspect(_) => false,
             Self::Set(command) => command.is_write(),
             Self::Hash(command) => command.is_write(),
             Self::List(command) => command.is_write(),

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::inspect::{MEMORY_HELP, OBJECT_HELP};
 use crate::ids::WaitId;
 
 /// The answer to one command, free of any protocol version.
@@ -233,11 +234,12 @@ fn gather(tokens: &mut std::vec::IntoIter<Token>, depth: usize) -> Result<Reply,
     })
 }
 
-/// The statuses that a command on the keyspace gives; all are fixed texts.
+/// The statuses that commands on the keyspace give beside lines of help; all are fixed texts.
 const STATUSES: [&str; 6] = ["string", "list", "set", "hash", "none", "OK"];
 
 fn known_status(text: &str) -> Result<&'static str, &'static str> {
-    STATUSES.into_iter().find(|known| *known == text).ok_or("an unknown status")
+    let known = STATUSES.iter().chain(OBJECT_HELP).chain(MEMORY_HELP);
+    known.copied().find(|known| *known == text).ok_or("an unknown status")
 }
 
 #[cfg(test)]

@@ -88,20 +88,17 @@ impl Writer<'_> {
     /// Puts a value behind a key, whatever stood there, with the given deadline. A deadline that has passed leaves the
     /// key absent.
     pub(crate) fn put(&mut self, key: &Bytes, value: Value, deadline: Option<Timestamp>) {
-        self.remove(key);
         if deadline.is_some_and(|deadline| deadline <= self.keyspace.now) {
+            self.remove(key);
             return;
         }
-        let revision = self.keyspace.revision;
-        if let Some(deadline) = deadline {
-            self.keyspace.deadlines.insert((deadline, self.database, key.clone()));
-        }
-        if matches!(value, Value::List(_)) {
-            self.keyspace.waits.mark_ready(self.database, key);
-        }
-        let record = Record { value, deadline, revision };
+        let is_list = matches!(value, Value::List(_));
+        let record = Record { value, deadline, revision: self.keyspace.revision };
         if let Some(database) = self.keyspace.databases.get_mut(usize::from(self.database)) {
             database.insert(key.clone(), record);
+        }
+        if is_list {
+            self.keyspace.waits.mark_ready(self.database, key);
         }
     }
 
@@ -119,38 +116,35 @@ impl Writer<'_> {
             self.remove(key);
             return true;
         }
-        let (number, revision) = (self.database, self.keyspace.revision);
-        let database = self.keyspace.databases.get_mut(usize::from(number));
-        let Some(record) = database.and_then(|database| database.get_mut(key)) else {
+        let revision = self.keyspace.revision;
+        let Some(database) = self.keyspace.databases.get_mut(usize::from(self.database)) else {
             return false;
         };
-        record.revision = revision;
-        if let Some(old) = std::mem::replace(&mut record.deadline, deadline) {
-            self.keyspace.deadlines.remove(&(old, number, key.clone()));
+        if let Some(slot) = database.get_mut(key) {
+            *slot.revision = revision;
         }
-        if let Some(deadline) = deadline {
-            self.keyspace.deadlines.insert((deadline, number, key.clone()));
-        }
-        true
+        database.set_deadline(key, deadline)
     }
 
-    /// Edits the value of a live key in place, its deadline kept. `edit` sees the value itself, of whatever type.
+    /// Edits the value of a live key in place, its deadline kept. `edit` sees the value itself, of whatever type; it is
+    /// not called, and `None` is given, when there is no such key.
+    ///
+    /// # Errors
+    /// What `edit` gives.
     pub(crate) fn edit_value<R>(
         &mut self,
         key: &[u8],
         edit: impl FnOnce(&mut Value) -> Result<(R, Change), Error>,
     ) -> Result<Option<R>, Error> {
-        if self.reader().record(key).is_none() {
-            return Ok(None);
-        }
-        let revision = self.keyspace.revision;
+        let (now, revision) = (self.keyspace.now, self.keyspace.revision);
         let database = self.keyspace.databases.get_mut(usize::from(self.database));
-        let Some(record) = database.and_then(|database| database.get_mut(key)) else {
+        let slot = database.and_then(|database| database.get_mut(key));
+        let Some(slot) = slot.filter(|slot| slot.deadline.is_none_or(|due| due > now)) else {
             return Ok(None);
         };
-        let (result, change) = edit(&mut record.value)?;
+        let (result, change) = edit(slot.value)?;
         if change == Change::Changed {
-            record.revision = revision;
+            *slot.revision = revision;
         }
         Ok(Some(result))
     }
@@ -167,10 +161,22 @@ impl Writer<'_> {
         missing: Missing,
         edit: impl FnOnce(&mut C) -> Result<(R, Change), Error>,
     ) -> Result<Option<R>, Error> {
-        if self.reader().record(key).is_none() {
-            if missing == Missing::Leave {
-                return Ok(None);
-            }
+        let (mut emptied, mut is_list) = (false, false);
+        let mut edit = Some(edit);
+        let result = self.edit_value(key, |value| {
+            is_list = matches!(value, Value::List(_));
+            let collection = C::of_mut(value).ok_or(Error::WrongType)?;
+            let edit = edit.take().expect("it is taken nowhere else before");
+            let outcome = edit(collection)?;
+            emptied = collection.is_empty();
+            Ok(outcome)
+        })?;
+        if emptied {
+            self.remove(key);
+        } else if is_list {
+            self.keyspace.waits.mark_ready(self.database, key);
+        }
+        if let (None, Missing::Create, Some(edit)) = (&result, missing, edit) {
             let mut collection = C::default();
             let (result, _) = edit(&mut collection)?;
             if !collection.is_empty() {
@@ -178,19 +184,15 @@ impl Writer<'_> {
             }
             return Ok(Some(result));
         }
-        let (mut emptied, mut list) = (false, false);
-        let result = self.edit_value(key, |value| {
-            list = matches!(value, Value::List(_));
-            let collection = C::of_mut(value).ok_or(Error::WrongType)?;
-            let outcome = edit(collection)?;
-            emptied = collection.is_empty();
-            Ok(outcome)
-        })?;
-        if emptied {
-            self.remove(key);
-        } else if list {
-            self.keyspace.waits.mark_ready(self.database, key);
-        }
         Ok(result)
+    }
+
+    /// Refuses a value of `size` bytes if that is more than a value may have.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`], with both numbers.
+    pub(crate) fn check_size(&self, size: u64) -> Result<(), Error> {
+        let limit = self.keyspace.limits.value_max;
+        if size > limit { Err(Error::TooLong { size, limit }) } else { Ok(()) }
     }
 }

@@ -1,86 +1,171 @@
-//! One of the sixteen databases: keys to records.
+//! What commands on whole databases do.
 //!
-//! Owns where a record lies: in one of 1,024 shards by a fixed hash of its key, so that a snapshot shares every shard
-//! that is not written meanwhile, and `SCAN` has a cursor that survives growth. Knows nothing of expiry or types.
-//! Invariant: `len` is the sum of the shards' lengths; the order of iteration depends on the history of commands alone.
-
-use std::sync::Arc;
+//! Owns their half of `apply` and `read`, the cursor of SCAN included; what they are stands in `command/database.rs`.
+//! Invariant: a key that is there during a whole walk with SCAN is given at least once, whatever comes and goes meanwhile.
 
 use bytes::Bytes;
-use indexmap::IndexMap;
 
+use super::access::{Reader, Writer};
+use super::deletions::REMEMBERED;
+use super::shards::{Database, SHARDS};
 use super::value::Record;
+use crate::command::entry::DATABASES;
+use crate::command::{DatabaseCommand, Error, Reply, glob};
 
-/// How many shards a database in use has.
-pub(crate) const SHARDS: usize = 1024;
+/// How often RANDOMKEY draws again when it has drawn a key that is due.
+const DRAWS_MAX: usize = 100;
 
-type Shard = IndexMap<Bytes, Record>;
-
-/// Keys with their records.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Database {
-    /// Empty until the first key is set, then [`SHARDS`] long.
-    shards: Vec<Arc<Shard>>,
-    len: usize,
-}
-
-impl Database {
-    /// How many keys there are, those included that are due but not yet removed.
-    pub(crate) const fn len(&self) -> usize {
-        self.len
+impl<'a> Reader<'a> {
+    pub(super) fn database(&self, command: &DatabaseCommand) -> Result<Reply, Error> {
+        Ok(match command {
+            DatabaseCommand::Keys { pattern } => {
+                let matching = self.live_keys().filter(|key| glob::matches(pattern, key));
+                Reply::Array(matching.cloned().map(Reply::Bulk).collect())
+            }
+            DatabaseCommand::Scan { cursor, pattern, count, kind } => {
+                let (next, keys) = self.scan(*cursor, *count, |key, record| {
+                    let name = record.value.type_name().as_bytes();
+                    pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, key))
+                        && kind.as_ref().is_none_or(|kind| kind.eq_ignore_ascii_case(name))
+                });
+                let next = Bytes::from(next.to_string());
+                Reply::Array(vec![
+                    Reply::Bulk(next),
+                    Reply::Array(keys.into_iter().map(Reply::Bulk).collect()),
+                ])
+            }
+            DatabaseCommand::Random => Reply::bulk_or_nil(self.random_key().cloned()),
+            DatabaseCommand::Size => {
+                let size = |home: &Database| home.len().saturating_sub(home.due(self.keyspace.now));
+                Reply::count(self.home().map_or(0, size))
+            }
+            DatabaseCommand::Flush { .. } | DatabaseCommand::Swap { .. } => {
+                unreachable!("a write does not reach the reader")
+            }
+        })
     }
 
-    pub(crate) fn get(&self, key: &[u8]) -> Option<&Record> {
-        self.shards.get(shard_of(key))?.get(key)
+    fn home(&self) -> Option<&'a Database> {
+        self.keyspace.databases.get(usize::from(self.database))
     }
 
-    pub(crate) fn get_mut(&mut self, key: &[u8]) -> Option<&mut Record> {
-        let shard = self.shards.get_mut(shard_of(key))?;
-        Arc::make_mut(shard).get_mut(key)
+    fn live_keys(&self) -> impl Iterator<Item = &'a Bytes> {
+        let records = self.home().into_iter().flat_map(Database::iter);
+        records.filter(|(_, record)| self.keyspace.is_live(record)).map(|(key, _)| key)
     }
 
-    /// Puts a record behind `key` and gives the one that stood there.
-    pub(crate) fn insert(&mut self, key: Bytes, record: Record) -> Option<Record> {
-        if self.shards.is_empty() {
-            self.shards.resize_with(SHARDS, Arc::default);
+    /// One page of a walk. The cursor is a shard in its low ten bits, and above them how many of its keys are left plus
+    /// one, or 0 if it has not been begun. A shard is walked from the back: keys come in at the back, and a removal
+    /// moves the last key to the front of where the walk stands, or leaves it behind, where it has been given already.
+    fn scan(
+        &self,
+        cursor: u64,
+        count: u64,
+        wanted: impl Fn(&Bytes, &Record) -> bool,
+    ) -> (u64, Vec<Bytes>) {
+        const SHARD_BITS: u32 = SHARDS.trailing_zeros();
+        let shards = self.home().map_or(&[][..], Database::shards);
+        let first = usize::try_from(cursor % SHARDS as u64).unwrap_or(0);
+        let mut left = usize::try_from(cursor >> SHARD_BITS).unwrap_or(0).checked_sub(1);
+        let mut keys = Vec::new();
+        let mut looked_at = 0;
+        for (number, shard) in shards.iter().enumerate().skip(first) {
+            for place in (0..left.take().unwrap_or(usize::MAX).min(shard.len())).rev() {
+                if looked_at == count {
+                    let left = (place as u64).saturating_add(2);
+                    return ((left << SHARD_BITS) | number as u64, keys);
+                }
+                looked_at += 1;
+                let found = shard.get_index(place);
+                let found = found.filter(|(_, record)| self.keyspace.is_live(record));
+                keys.extend(
+                    found.filter(|(key, record)| wanted(key, record)).map(|(key, _)| key.clone()),
+                );
+            }
         }
-        let shard = self.shards.get_mut(shard_of(&key))?;
-        let old = Arc::make_mut(shard).insert(key, record);
-        self.len += usize::from(old.is_none());
-        old
+        (0, keys)
     }
 
-    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<(Bytes, Record)> {
-        let shard = self.shards.get_mut(shard_of(key))?;
-        if !shard.contains_key(key) {
-            return None;
+    fn random_key(&self) -> Option<&'a Bytes> {
+        let home = self.home()?;
+        let mut random = self.random();
+        for _ in 0..DRAWS_MAX {
+            let mut rank = random.below(home.len());
+            let shard = home.shards().iter().find(|shard| {
+                let is_here = rank < shard.len();
+                if !is_here {
+                    rank -= shard.len();
+                }
+                is_here
+            });
+            let (key, record) = shard?.get_index(rank)?;
+            if self.keyspace.is_live(record) {
+                return Some(key);
+            }
         }
-        let removed = Arc::make_mut(shard).swap_remove_entry(key)?;
-        self.len -= 1;
-        Some(removed)
-    }
-
-    /// All keys, shard by shard.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Bytes, &Record)> {
-        self.shards.iter().flat_map(|shard| shard.iter())
-    }
-
-    /// The keys of one shard, for `SCAN` (from the back: a removal moves the last key to the front, so that a
-    /// backward walk never misses one) and for snapshots.
-    pub(crate) fn shard(&self, number: usize) -> Option<&IndexMap<Bytes, Record>> {
-        self.shards.get(number).map(|shard| &**shard)
+        self.live_keys().next()
     }
 }
 
-/// The shard of a key: FNV-1a, folded. Fixed for ever, because it orders `SCAN`, `KEYS` and snapshots.
-fn shard_of(key: &[u8]) -> usize {
-    let hash = hash_of(key);
-    usize::try_from((hash ^ (hash >> 32)) & 0x3ff).unwrap_or(0)
-}
+impl Writer<'_> {
+    pub(super) fn database(&mut self, command: &DatabaseCommand) -> Result<Reply, Error> {
+        match command {
+            DatabaseCommand::Flush { all } => {
+                let numbers = if *all { 0..DATABASES } else { self.database..self.database + 1 };
+                for number in numbers {
+                    self.flush(number);
+                }
+                Ok(Reply::Ok)
+            }
+            DatabaseCommand::Swap { one, other } => {
+                if one != other {
+                    self.swap(*one, *other);
+                }
+                Ok(Reply::Ok)
+            }
+            DatabaseCommand::Keys { .. }
+            | DatabaseCommand::Scan { .. }
+            | DatabaseCommand::Random
+            | DatabaseCommand::Size => self.reader().database(command),
+        }
+    }
 
-/// FNV-1a over `bytes`, 64 bits wide.
-pub(crate) fn hash_of(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    fn flush(&mut self, number: u8) {
+        self.note_deletions(&[number]);
+        if let Some(home) = self.keyspace.databases.get_mut(usize::from(number)) {
+            *home = Database::default();
+        }
+    }
+
+    fn swap(&mut self, one: u8, other: u8) {
+        // Watchers of a key see it gone from one database, and whatever took its place as changed.
+        self.note_deletions(&[one, other]);
+        self.keyspace.databases.swap(usize::from(one), usize::from(other));
+        for number in [one, other] {
+            let revision = self.keyspace.revision;
+            let Some(home) = self.keyspace.databases.get_mut(usize::from(number)) else {
+                continue;
+            };
+            home.swapped = revision;
+            self.keyspace.waits.mark_database_ready(number);
+        }
+    }
+
+    /// Notes the deletion of all keys of the databases; of any key at all if these are too many to remember.
+    fn note_deletions(&mut self, databases: &[u8]) {
+        let homes = |number: &u8| self.keyspace.databases.get(usize::from(*number));
+        let count: usize = databases.iter().filter_map(homes).map(Database::len).sum();
+        let revision = self.keyspace.revision;
+        if count > REMEMBERED {
+            self.keyspace.deletions.note_all(revision);
+            return;
+        }
+        for number in databases {
+            if let Some(home) = self.keyspace.databases.get(usize::from(*number)) {
+                for (key, _) in home.iter() {
+                    self.keyspace.deletions.note(*number, key, revision);
+                }
+            }
+        }
+    }
 }

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::database::hash_of;
+use super::shards::hash_of;
 
 /// How many deletions are remembered.
-const REMEMBERED: usize = 16_384;
+pub(crate) const REMEMBERED: usize = 16_384;
 
 /// The latest deletions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,11 @@ impl Deletions {
                 self.latest.remove(&hash);
             }
         }
+    }
+
+    /// Notes that any key of any database may have gone at `revision`.
+    pub(crate) fn note_all(&mut self, revision: u64) {
+        *self = Self { floor: revision, ..Self::default() };
     }
 
     /// Tells whether the key may have been deleted after `revision`.

@@ -1,18 +1,97 @@
 //! What key commands do.
 //!
-//! Owns the key half of `apply` and `read`; what the commands are stands in `command/key.rs`.
+//! Owns the key half of `apply` and `read`; what the commands are stands in `command/key.rs`. Invariant: a key that goes
+//! to another name or database takes its deadline along.
+
+use bytes::Bytes;
 
 use super::access::{Reader, Writer};
 use crate::command::{Error, KeyCommand, Reply};
 
 impl Reader<'_> {
     pub(super) fn key(&self, command: &KeyCommand) -> Result<Reply, Error> {
-        match *command {}
+        match command {
+            KeyCommand::Exists { keys } => {
+                Ok(Reply::count(keys.iter().filter(|key| self.record(key).is_some()).count()))
+            }
+            KeyCommand::Type { key } => {
+                let record = self.record(key);
+                Ok(Reply::Status(record.map_or("none", |record| record.value.type_name())))
+            }
+            KeyCommand::Delete { .. }
+            | KeyCommand::Rename { .. }
+            | KeyCommand::Copy { .. }
+            | KeyCommand::Move { .. } => unreachable!("a write does not reach the reader"),
+        }
     }
 }
 
 impl Writer<'_> {
     pub(super) fn key(&mut self, command: &KeyCommand) -> Result<Reply, Error> {
-        match *command {}
+        match command {
+            KeyCommand::Delete { keys } => {
+                Ok(Reply::count(keys.iter().filter(|key| self.remove(key).is_some()).count()))
+            }
+            KeyCommand::Rename { from, to, only_new } => self.key_rename(from, to, *only_new),
+            KeyCommand::Copy { from, to, database, replace } => {
+                self.key_copy(from, to, database.unwrap_or(self.database), *replace)
+            }
+            KeyCommand::Move { key, database } => self.key_move(key, *database),
+            KeyCommand::Exists { .. } | KeyCommand::Type { .. } => self.reader().key(command),
+        }
     }
+
+    fn key_rename(&mut self, from: &Bytes, to: &Bytes, only_new: bool) -> Result<Reply, Error> {
+        if self.reader().record(from).is_none() {
+            return Err(Error::NoSuchKey);
+        }
+        if only_new && self.reader().record(to).is_some() {
+            return Ok(Reply::flag(false));
+        }
+        if from != to
+            && let Some(record) = self.remove(from)
+        {
+            self.put(to, record.value, record.deadline);
+        }
+        Ok(if only_new { Reply::flag(true) } else { Reply::Ok })
+    }
+
+    fn key_copy(
+        &mut self,
+        from: &Bytes,
+        to: &Bytes,
+        database: u8,
+        replace: bool,
+    ) -> Result<Reply, Error> {
+        if from == to && database == self.database {
+            return Err(same_object());
+        }
+        let Some(record) = self.reader().record(from).cloned() else {
+            return Ok(Reply::flag(false));
+        };
+        let mut target = self.in_database(database);
+        if !replace && target.reader().record(to).is_some() {
+            return Ok(Reply::flag(false));
+        }
+        target.put(to, record.value, record.deadline);
+        Ok(Reply::flag(true))
+    }
+
+    fn key_move(&mut self, key: &Bytes, database: u8) -> Result<Reply, Error> {
+        if database == self.database {
+            return Err(same_object());
+        }
+        if self.in_database(database).reader().record(key).is_some() {
+            return Ok(Reply::flag(false));
+        }
+        let Some(record) = self.remove(key) else {
+            return Ok(Reply::flag(false));
+        };
+        self.in_database(database).put(key, record.value, record.deadline);
+        Ok(Reply::flag(true))
+    }
+}
+
+const fn same_object() -> Error {
+    Error::text("ERR source and destination objects are the same")
 }

@@ -5,29 +5,35 @@
 //! here looks at anything but the entry and the state before it; apply is total, whatever a client asked.
 
 mod access;
+mod counter;
 mod database;
 mod deletions;
+mod expire;
 mod hash;
+mod inspect;
 mod key;
 mod list;
+mod random;
+#[cfg(test)]
+mod script;
 mod session;
 mod set;
+mod shards;
 mod snapshot;
 mod string;
+#[cfg(test)]
+mod tests;
 mod value;
 mod wait;
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use self::access::{Reader, Writer};
-use self::database::Database;
 use self::deletions::Deletions;
 pub use self::session::Session;
 use self::session::{Sessions, Verdict};
+use self::shards::Database;
 pub use self::snapshot::{Error, Restore, Snapshot};
 use self::value::Record;
 use self::wait::Waits;
@@ -61,8 +67,6 @@ pub struct Keyspace {
     /// Grows by one with each operation; what `WATCH` compares and what seeds random answers.
     revision: u64,
     databases: Vec<Database>,
-    /// Every key with a deadline, the earliest first. Invariant: exactly the records that have one.
-    deadlines: BTreeSet<(Timestamp, u8, Bytes)>,
     deletions: Deletions,
     sessions: Sessions,
     waits: Waits,
@@ -141,7 +145,6 @@ impl Keyspace {
             now: Timestamp::ZERO,
             revision: 0,
             databases: (0..DATABASES).map(|_| Database::default()).collect(),
-            deadlines: BTreeSet::new(),
             deletions: Deletions::default(),
             sessions: Sessions::new(),
             waits: Waits::default(),
@@ -163,7 +166,7 @@ impl Keyspace {
     /// When the next key is due, if any is.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.deadlines.first().map(|(deadline, _, _)| *deadline)
+        self.databases.iter().filter_map(Database::first_due).map(|(deadline, _)| *deadline).min()
     }
 
     /// The live sessions.
@@ -314,13 +317,16 @@ impl Keyspace {
     }
 
     fn is_any_changed(&self, watched: &[Watched]) -> bool {
-        watched.iter().any(|watched| match self.live(watched.database, &watched.key) {
-            Some(record) => record.revision > watched.revision,
-            None => {
-                let hidden = self.databases.get(usize::from(watched.database));
-                let hidden = hidden.and_then(|database| database.get(&watched.key)).is_some();
-                hidden
-                    || self.deletions.may_be_since(watched.database, &watched.key, watched.revision)
+        watched.iter().any(|Watched { database, key, revision }| {
+            let Some(home) = self.databases.get(usize::from(*database)) else {
+                return false;
+            };
+            match home.get(key) {
+                Some(record) if self.is_live(record) => {
+                    record.revision.max(home.swapped) > *revision
+                }
+                Some(_due) => true,
+                None => self.deletions.may_be_since(*database, key, *revision),
             }
         })
     }
@@ -339,20 +345,23 @@ impl Keyspace {
     fn take(&mut self, database: u8, key: &[u8]) -> Option<Record> {
         let (key, record) = self.databases.get_mut(usize::from(database))?.remove(key)?;
         self.deletions.note(database, &key, self.revision);
-        if let Some(deadline) = record.deadline {
-            self.deadlines.remove(&(deadline, database, key));
-        }
         Some(record)
     }
 
+    /// Removes what is due, the earliest first, at most [`EXPIRED_PER_ENTRY`] keys.
     fn remove_due(&mut self) {
         for _ in 0..EXPIRED_PER_ENTRY {
-            let due = self.deadlines.first().filter(|(deadline, _, _)| *deadline <= self.now);
-            let Some((_, database, key)) = due.cloned() else {
+            let due = (0..DATABASES).zip(&self.databases).filter_map(|(number, database)| {
+                database.first_due().map(|(deadline, key)| (*deadline, number, key))
+            });
+            let first = due.min_by_key(|(deadline, number, _)| (*deadline, *number));
+            let Some((_, number, key)) = first.filter(|(deadline, ..)| *deadline <= self.now)
+            else {
                 return;
             };
+            let key = key.clone();
             self.revision = self.revision.saturating_add(1);
-            self.take(database, &key);
+            self.take(number, &key);
         }
     }
 
@@ -376,7 +385,11 @@ impl Reader<'_> {
     fn command(&self, command: &Command) -> Reply {
         Reply::from_result(match command {
             Command::String(command) => self.string(command),
+            Command::Counter(command) => self.counter(command),
             Command::Key(command) => self.key(command),
+            Command::Expire(command) => self.expire(command),
+            Command::Database(command) => self.database(command),
+            Command::Inspect(command) => self.inspect(command),
             Command::Set(command) => self.set(command),
             Command::Hash(command) => self.hash(command),
             Command::List(command) => self.list(command),
@@ -391,7 +404,11 @@ impl Writer<'_> {
         }
         Reply::from_result(match command {
             Command::String(command) => self.string(command),
+            Command::Counter(command) => self.counter(command),
             Command::Key(command) => self.key(command),
+            Command::Expire(command) => self.expire(command),
+            Command::Database(command) => self.database(command),
+            Command::Inspect(command) => self.inspect(command),
             Command::Set(command) => self.set(command),
             Command::Hash(command) => self.hash(command),
             Command::List(command) => self.list(command, served),

@@ -79,6 +79,13 @@ impl Waits {
         }
     }
 
+    /// Notes that any list of a database may have come to have elements.
+    pub(crate) fn mark_database_ready(&mut self, database: u8) {
+        let places = self.queues.keys().filter(|place| place.0 == database);
+        let places = places.filter(|place| !self.ready.contains(place));
+        self.ready.extend(places.cloned().collect::<Vec<_>>());
+    }
+
     /// The next list worth a look.
     pub(crate) fn next_ready(&mut self) -> Option<Place> {
         self.ready.pop_front()
