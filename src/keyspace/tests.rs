@@ -2,7 +2,6 @@
 //!
 //! Owns tables of request and reply, as Redis 7 gives them. Invariant: each test makes its own keyspace.
 
-use super::Limits;
 use super::script::Script;
 
 const WRONG_TYPE: &str = "-WRONGTYPE Operation against a key holding the wrong kind of value";
