@@ -11,7 +11,6 @@ pub mod node;
 pub mod pubsub;
 pub mod resp;
 pub mod storage;
-pub mod pubsub;
 #[cfg(test)]
 mod tidy;
 pub mod time;
