@@ -80,6 +80,19 @@ impl<'a> Arguments<'a> {
         std::mem::take(&mut self.rest).to_vec()
     }
 
+    /// Takes a number of keys and then so many keys.
+    ///
+    /// # Errors
+    /// Redis' text when the number is no integer above zero; `too_many` when fewer keys are left.
+    pub fn counted_keys(&mut self, too_many: Error) -> Result<Vec<Bytes>, Error> {
+        let count = parse_integer(&self.take()?).filter(|count| *count > 0);
+        let count = count.ok_or(Error::text("ERR numkeys should be greater than 0"))?;
+        let split = usize::try_from(count).ok().and_then(|count| self.rest.split_at_checked(count));
+        let (keys, rest) = split.ok_or(too_many)?;
+        self.rest = rest;
+        Ok(keys.to_vec())
+    }
+
     /// Takes all that are left as pairs.
     ///
     /// # Errors

@@ -16,8 +16,11 @@ pub mod inspect;
 pub mod key;
 pub mod list;
 pub mod number;
+pub mod random;
 pub mod reply;
+pub mod scan;
 pub mod set;
+pub mod set_algebra;
 pub mod string;
 pub mod table;
 

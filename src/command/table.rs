@@ -12,7 +12,8 @@ use super::Command;
 use super::arguments::{Arguments, parse_integer};
 use super::reply::Error;
 use super::{
-    counter, database, door, expire, hash, inspect, key, list, set, string, unknown_command,
+    counter, database, door, expire, hash, inspect, key, list, set, set_algebra, string,
+    unknown_command,
 };
 use bytes::Bytes;
 
@@ -62,6 +63,7 @@ const GROUPS: &[&[Spec]] = &[
     database::SPECS,
     inspect::SPECS,
     set::SPECS,
+    set_algebra::SPECS,
     hash::SPECS,
     list::SPECS,
     door::CONNECTION,

@@ -1,11 +1,16 @@
 //! What hash commands do.
 //!
-//! Owns the hash half of `apply` and `read`; what the commands are stands in `command/hash.rs`.
+//! Owns the hash half of `apply` and `read`; what the commands are stands in `command/hash.rs`. Invariant: a command that
+//! would change nothing does not touch the hash, so that one shared with a snapshot is not copied for it.
 
 use bytes::Bytes;
 
 use super::access::{Change, Missing, Reader, Writer};
 use super::value::Hash;
+use super::{sample, walk};
+use crate::command::arguments::parse_integer;
+use crate::command::number::Float;
+use crate::command::scan::Page;
 use crate::command::{Error, HashCommand, Reply};
 
 impl Reader<'_> {
@@ -15,8 +20,89 @@ impl Reader<'_> {
                 let hash = self.collection::<Hash>(key)?;
                 Ok(Reply::bulk_or_nil(hash.and_then(|hash| hash.get(field)).cloned()))
             }
-            HashCommand::Set { .. } => unreachable!("a write does not reach the reader"),
+            HashCommand::GetEach { key, fields } => {
+                let hash = self.collection::<Hash>(key)?;
+                let value = |field| hash.and_then(|hash| hash.get(field)).cloned();
+                Ok(Reply::Array(fields.iter().map(value).map(Reply::bulk_or_nil).collect()))
+            }
+            HashCommand::GetAll { key } => {
+                let pairs = self.collection::<Hash>(key)?.into_iter().flatten();
+                let words = pairs.flat_map(|(field, value)| [field.clone(), value.clone()]);
+                Ok(Reply::Map(words.map(Reply::Bulk).collect()))
+            }
+            HashCommand::Contains { key, field } => {
+                let hash = self.collection::<Hash>(key)?;
+                Ok(Reply::flag(hash.is_some_and(|hash| hash.contains_key(field))))
+            }
+            HashCommand::Length { key } => {
+                Ok(Reply::count(self.collection::<Hash>(key)?.map_or(0, Hash::len)))
+            }
+            HashCommand::Fields { key } => {
+                let fields = self.collection::<Hash>(key)?.into_iter().flat_map(Hash::keys);
+                Ok(Reply::Array(fields.cloned().map(Reply::Bulk).collect()))
+            }
+            HashCommand::Values { key } => {
+                let values = self.collection::<Hash>(key)?.into_iter().flat_map(Hash::values);
+                Ok(Reply::Array(values.cloned().map(Reply::Bulk).collect()))
+            }
+            HashCommand::ValueLength { key, field } => {
+                let hash = self.collection::<Hash>(key)?;
+                Ok(Reply::count(hash.and_then(|hash| hash.get(field)).map_or(0, Bytes::len)))
+            }
+            HashCommand::Scan { key, page } => self.hash_scan(key, page),
+            HashCommand::Random { key, count, with_values } => {
+                self.hash_random(key, *count, *with_values)
+            }
+            HashCommand::Set { .. }
+            | HashCommand::SetIfAbsent { .. }
+            | HashCommand::Delete { .. }
+            | HashCommand::Increment { .. }
+            | HashCommand::IncrementFloat { .. } => {
+                unreachable!("a write does not reach the reader")
+            }
         }
+    }
+
+    fn hash_scan(&self, key: &Bytes, page: &Page) -> Result<Reply, Error> {
+        let Some(hash) = self.collection::<Hash>(key)? else {
+            return Ok(walk::nothing());
+        };
+        let is_one_page = hash.len() <= walk::ONE_PAGE_MAX;
+        Ok(walk::walk(page, hash.len(), is_one_page, |place| {
+            hash.get_index(place).map(|(field, value)| [field.clone(), value.clone()])
+        }))
+    }
+
+    fn hash_random(
+        &self,
+        key: &Bytes,
+        count: Option<i64>,
+        with_values: bool,
+    ) -> Result<Reply, Error> {
+        let shape = if with_values { Reply::Pairs } else { Reply::Array };
+        let Some(hash) = self.collection::<Hash>(key)? else {
+            return Ok(count.map_or(Reply::Nil, |_| shape(Vec::new())));
+        };
+        let mut random = self.random();
+        let Some(count) = count else {
+            let field = hash.get_index(random.below(hash.len())).map(|(field, _)| field.clone());
+            return Ok(Reply::bulk_or_nil(field));
+        };
+        let push = |place: usize, replies: &mut Vec<Reply>| {
+            if let Some((field, value)) = hash.get_index(place) {
+                replies.push(Reply::Bulk(field.clone()));
+                replies.extend(with_values.then(|| Reply::Bulk(value.clone())));
+            }
+        };
+        let wanted = count.unsigned_abs();
+        if count < 0 {
+            return Ok(shape(sample::repeated(&mut random, hash.len(), wanted, push)?));
+        }
+        let mut replies = Vec::new();
+        for place in sample::distinct(&mut random, hash.len(), wanted) {
+            push(place, &mut replies);
+        }
+        Ok(shape(replies))
     }
 }
 
@@ -24,7 +110,26 @@ impl Writer<'_> {
     pub(super) fn hash(&mut self, command: &HashCommand) -> Result<Reply, Error> {
         match command {
             HashCommand::Set { key, pairs, reply_ok } => self.hash_set(key, pairs, *reply_ok),
-            HashCommand::Get { .. } => self.reader().hash(command),
+            HashCommand::SetIfAbsent { key, field, value } => {
+                self.hash_set_if_absent(key, field, value)
+            }
+            HashCommand::Delete { key, fields } => self.hash_delete(key, fields),
+            HashCommand::Increment { key, field, increment } => {
+                self.hash_increment(key, field, *increment)
+            }
+            HashCommand::IncrementFloat { key, field, increment } => {
+                self.hash_increment_float(key, field, increment)
+            }
+            HashCommand::Get { .. }
+            | HashCommand::GetEach { .. }
+            | HashCommand::GetAll { .. }
+            | HashCommand::Contains { .. }
+            | HashCommand::Length { .. }
+            | HashCommand::Fields { .. }
+            | HashCommand::Values { .. }
+            | HashCommand::ValueLength { .. }
+            | HashCommand::Scan { .. }
+            | HashCommand::Random { .. } => self.reader().hash(command),
         }
     }
 
@@ -42,5 +147,69 @@ impl Writer<'_> {
             Ok((added, Change::Changed))
         })?;
         Ok(if reply_ok { Reply::Ok } else { Reply::count(added.unwrap_or(0)) })
+    }
+
+    fn hash_set_if_absent(
+        &mut self,
+        key: &Bytes,
+        field: &Bytes,
+        value: &Bytes,
+    ) -> Result<Reply, Error> {
+        let there = self.reader().collection::<Hash>(key)?;
+        if there.is_some_and(|hash| hash.contains_key(field)) {
+            return Ok(Reply::Integer(0));
+        }
+        self.hash_set(key, &[(field.clone(), value.clone())], false)
+    }
+
+    fn hash_delete(&mut self, key: &Bytes, fields: &[Bytes]) -> Result<Reply, Error> {
+        let there = self.reader().collection::<Hash>(key)?;
+        if !there.is_some_and(|hash| fields.iter().any(|field| hash.contains_key(field))) {
+            return Ok(Reply::Integer(0));
+        }
+        let removed = self.edit(key, Missing::Leave, |hash: &mut Hash| {
+            let there = |field: &&Bytes| hash.swap_remove(*field).is_some();
+            Ok((fields.iter().filter(there).count(), Change::Changed))
+        })?;
+        Ok(Reply::count(removed.unwrap_or(0)))
+    }
+
+    fn hash_increment(
+        &mut self,
+        key: &Bytes,
+        field: &Bytes,
+        increment: i64,
+    ) -> Result<Reply, Error> {
+        let hash = self.reader().collection::<Hash>(key)?;
+        let old = match hash.and_then(|hash| hash.get(field)) {
+            Some(text) => parse_integer(text).ok_or(Error::HashNotInteger)?,
+            None => 0,
+        };
+        let sum = old.checked_add(increment).ok_or(Error::Overflow)?;
+        self.hash_set(key, &[(field.clone(), Bytes::from(sum.to_string()))], false)?;
+        Ok(Reply::Integer(sum))
+    }
+
+    fn hash_increment_float(
+        &mut self,
+        key: &Bytes,
+        field: &Bytes,
+        increment: &Bytes,
+    ) -> Result<Reply, Error> {
+        let increment = Float::parse(increment).ok_or(Error::NotFloat)?;
+        if increment.is_infinite() {
+            return Err(Error::ValueNotFinite);
+        }
+        let hash = self.reader().collection::<Hash>(key)?;
+        let sum = match hash.and_then(|hash| hash.get(field)) {
+            Some(text) => {
+                let old = Float::parse(text).ok_or(Error::HashNotFloat)?;
+                old.checked_add(increment).ok_or(Error::NotFinite)?
+            }
+            None => increment,
+        };
+        let text = sum.to_text();
+        self.hash_set(key, &[(field.clone(), text.clone())], false)?;
+        Ok(Reply::Bulk(text))
     }
 }

@@ -5,6 +5,8 @@
 //! here looks at anything but the entry and the state before it; apply is total, whatever a client asked.
 
 mod access;
+#[cfg(test)]
+mod collection_tests;
 mod counter;
 mod database;
 mod deletions;
@@ -14,10 +16,12 @@ mod inspect;
 mod key;
 mod list;
 mod random;
+mod sample;
 #[cfg(test)]
 mod script;
 mod session;
 mod set;
+mod set_algebra;
 mod shards;
 mod snapshot;
 mod string;
@@ -25,6 +29,7 @@ mod string;
 mod tests;
 mod value;
 mod wait;
+mod walk;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -383,6 +388,10 @@ impl Keyspace {
 
 impl Reader<'_> {
     fn command(&self, command: &Command) -> Reply {
+        if command.is_write() {
+            return crate::command::Error::text("ERR a read cannot carry a command that writes")
+                .into();
+        }
         Reply::from_result(match command {
             Command::String(command) => self.string(command),
             Command::Counter(command) => self.counter(command),

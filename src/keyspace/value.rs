@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use indexmap::{IndexMap, IndexSet};
 
+use crate::command::arguments::parse_integer;
 use crate::time::Timestamp;
 
 /// Fields with their values, in the order in which they were first set.
@@ -98,6 +99,9 @@ impl Default for Set {
     }
 }
 
+/// The most integers that are kept sorted. Source: Redis 7.2, `set-max-intset-entries`.
+const INTEGERS_MAX: usize = 512;
+
 impl Set {
     /// How many members there are.
     pub(crate) fn len(&self) -> usize {
@@ -105,5 +109,104 @@ impl Set {
             Self::Integers(integers) => integers.len(),
             Self::Members(members) => members.len(),
         }
+    }
+
+    pub(crate) fn contains(&self, member: &[u8]) -> bool {
+        match self {
+            Self::Integers(integers) => {
+                parse_integer(member).is_some_and(|number| integers.binary_search(&number).is_ok())
+            }
+            Self::Members(members) => members.contains(member),
+        }
+    }
+
+    /// Adds a member; tells whether it is new. A set that takes its first other member, or its 513th, is no longer kept
+    /// sorted and never will be again.
+    pub(crate) fn insert(&mut self, member: &Bytes) -> bool {
+        if let Self::Integers(integers) = self {
+            match parse_integer(member).map(|number| (number, integers.binary_search(&number))) {
+                Some((_, Ok(_))) => return false,
+                Some((number, Err(place))) if integers.len() < INTEGERS_MAX => {
+                    integers.insert(place, number);
+                    return true;
+                }
+                _ => *self = Self::Members(self.iter().collect()),
+            }
+        }
+        match self {
+            Self::Integers(_) => false,
+            Self::Members(members) => members.insert(member.clone()),
+        }
+    }
+
+    /// Removes a member; tells whether it was there. Without order, the last member takes its place.
+    pub(crate) fn remove(&mut self, member: &[u8]) -> bool {
+        match self {
+            Self::Integers(integers) => {
+                let place =
+                    parse_integer(member).and_then(|number| integers.binary_search(&number).ok());
+                place.map(|place| integers.remove(place)).is_some()
+            }
+            Self::Members(members) => members.swap_remove(member),
+        }
+    }
+
+    /// The member at a place, counted from 0.
+    pub(crate) fn at(&self, place: usize) -> Option<Bytes> {
+        match self {
+            Self::Integers(integers) => integers.get(place).map(|number| text(*number)),
+            Self::Members(members) => members.get_index(place).cloned(),
+        }
+    }
+
+    /// Takes the member at a place out. Without order, the last member takes its place.
+    pub(crate) fn take_at(&mut self, place: usize) -> Option<Bytes> {
+        match self {
+            Self::Integers(integers) if place < integers.len() => {
+                Some(text(integers.remove(place)))
+            }
+            Self::Integers(_) => None,
+            Self::Members(members) => members.swap_remove_index(place),
+        }
+    }
+
+    /// All members in their order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Bytes> {
+        (0..self.len()).filter_map(|place| self.at(place))
+    }
+}
+
+fn text(number: i64) -> Bytes {
+    Bytes::from(number.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(set: &Set) -> Vec<Bytes> {
+        set.iter().collect()
+    }
+
+    #[test]
+    fn integers_stay_sorted_until_there_are_too_many_or_another_member_comes() {
+        let mut set = Set::default();
+        for number in (0..512).rev() {
+            assert!(set.insert(&text(number)) && !set.insert(&text(number)));
+        }
+        assert!(matches!(set, Set::Integers(_)));
+        assert_eq!(texts(&set), (0..512).map(text).collect::<Vec<_>>());
+        assert!(!set.insert(&text(7)) && matches!(set, Set::Integers(_)));
+        assert!(set.insert(&text(-1)) && matches!(set, Set::Members(_)));
+        assert!(set.contains(b"-1") && set.contains(b"511") && !set.contains(b"512"));
+
+        let mut set = Set::default();
+        for member in ["2", "1", "01", "+1", "9223372036854775808"] {
+            assert!(set.insert(&Bytes::from(member)), "{member}");
+        }
+        assert_eq!(texts(&set), ["1", "2", "01", "+1", "9223372036854775808"]);
+        assert!(set.remove(b"1") && !set.remove(b"1"));
+        assert_eq!(set.take_at(9), None);
+        assert_eq!(texts(&set), ["9223372036854775808", "2", "01", "+1"]);
     }
 }
