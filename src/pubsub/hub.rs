@@ -1,41 +1,72 @@
-//! The heart of pub/sub on this node: tables behind one lock, and delivery.
+//! The heart of pub/sub on this node: all tables behind one lock, and delivery.
 //!
 //! Owns the lock and what happens under it. Does not wait for anything while holding it. Invariant: a message is given to
-//! its local listeners under the lock, so that this node has one order of messages, subscriptions and their ends.
+//! its local listeners and to the lanes under the lock, so that this node has one order of messages, subscriptions and
+//! their ends.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{oneshot, watch};
 
+use super::arrivals::Arrivals;
+use super::gather::Gather;
+use super::interest::Interest;
+use super::lane::{Lane, Links};
 use super::queue::{Pushed, Queue};
 use super::subscriber::Subscriber;
 use super::table::{Limits, SubscriberId, Table};
-use super::{Config, Error, Kind, Message, QueueLimits};
+use super::wire::Answer;
+use super::{Config, Kind, Message, QueueLimits};
+use crate::ids::NodeId;
 
 /// Smaller payloads are copied out of the buffer they came in, which may be much larger than they are.
 const COPY_MAX: usize = 16 * 1024;
 
-/// What all handles of one node's pub/sub share.
+/// What all handles and tasks of one node's pub/sub share.
 #[derive(Debug)]
 pub(super) struct Hub {
     pub(super) config: Config,
+    /// How peers are reached; none for a process that is alone.
+    pub(super) links: Option<Links>,
     state: Mutex<State>,
+    stopped: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) table: Table<Arc<Queue>>,
-    is_stopped: bool,
+    pub(super) interest: Interest,
+    pub(super) lanes: BTreeMap<NodeId, Lane>,
+    pub(super) arrivals: Arrivals,
+    pub(super) counts: Gather<u64>,
+    pub(super) questions: Gather<Vec<Answer>>,
+    /// The members that were asked for their lane, by the id of the request.
+    pub(super) attaching: BTreeMap<u64, (NodeId, oneshot::Sender<()>)>,
+    /// The last number given to a request, a lane or a stream.
+    last_number: u64,
+    pub(super) is_stopped: bool,
 }
 
 impl Hub {
-    pub(super) fn new(config: Config) -> Self {
-        let table = Table::new(Limits::of(&config));
-        Self { config, state: Mutex::new(State { table, is_stopped: false }) }
+    pub(super) fn new(config: Config, links: Option<Links>) -> Self {
+        let state = State {
+            table: Table::new(Limits::of(&config)),
+            interest: Interest::default(),
+            lanes: BTreeMap::new(),
+            arrivals: Arrivals::default(),
+            counts: Gather::default(),
+            questions: Gather::default(),
+            attaching: BTreeMap::new(),
+            last_number: 0,
+            is_stopped: false,
+        };
+        Self { config, links, state: Mutex::new(state), stopped: watch::Sender::new(false) }
     }
 
-    /// Locks the tables. Held for a few microseconds, never while anything is awaited.
+    /// Locks the tables. Held for a short while, never while anything is awaited.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
@@ -51,37 +82,65 @@ impl Hub {
         Subscriber::new(Arc::clone(self), id, queue)
     }
 
-    /// Refuses a message that is too large.
-    pub(super) fn check(&self, channel: &[u8], payload: &[u8]) -> Result<(), Error> {
-        let size = (channel.len() as u64).saturating_add(payload.len() as u64);
-        let limit = self.config.message_max.as_u64();
-        if size > limit { Err(Error::MessageTooLarge { size, limit }) } else { Ok(()) }
-    }
-
-    /// Ends every subscriber.
+    /// Ends every subscriber and lets every lane send what waits in it.
     pub(super) fn stop(&self) {
         let mut state = self.state();
         state.is_stopped = true;
         state.table.all().for_each(|queue| queue.close());
+        state.lanes.values().for_each(Lane::finish);
+        drop(state);
+        self.stopped.send_replace(true);
+    }
+
+    /// Waits until this node's pub/sub is stopped.
+    pub(super) async fn stopped(&self) {
+        // The sender lives in this hub, so the wait ends only by what it waits for.
+        let mut stopped = self.stopped.subscribe();
+        let _stopped = stopped.wait_for(|is_stopped| *is_stopped).await;
+    }
+}
+
+/// A payload and whether it has its memory for itself.
+#[derive(Clone, Debug)]
+pub(super) enum Payload {
+    /// It has, or shares it with nothing else that is large.
+    Own(Bytes),
+    /// It may be a small piece of a large read buffer.
+    Borrowed(Bytes),
+}
+
+impl Payload {
+    /// Gives a payload that does not keep a much larger buffer alive.
+    fn own(&self) -> Bytes {
+        match self {
+            Self::Borrowed(bytes) if bytes.len() < COPY_MAX => Bytes::copy_from_slice(bytes),
+            Self::Own(bytes) | Self::Borrowed(bytes) => bytes.clone(),
+        }
     }
 }
 
 impl State {
+    /// Gives a number that was not given before.
+    pub(super) const fn next_number(&mut self) -> u64 {
+        self.last_number += 1;
+        self.last_number
+    }
+
     /// Delivers a message to the listeners of this node; gives how many subscriptions it reached.
-    pub(super) fn deliver(&mut self, kind: Kind, channel: &[u8], payload: &Bytes) -> u64 {
-        let mut own: Option<(Option<Bytes>, Bytes)> = None;
+    pub(super) fn deliver(&mut self, kind: Kind, channel: &[u8], payload: &Payload) -> u64 {
+        let mut own_payload = None;
+        let mut own_channel = None;
         let mut reached = 0;
         let mut overflowed: Vec<SubscriberId> = Vec::new();
         self.table.matching(kind, channel, |found| {
-            let (own_channel, payload) = own.get_or_insert_with(|| (None, detached(payload)));
+            let payload = own_payload.get_or_insert_with(|| payload.own()).clone();
             let (channel, pattern) = if found.kind == Kind::Pattern {
-                let copy = own_channel.get_or_insert_with(|| Bytes::copy_from_slice(channel));
-                (copy.clone(), Some(found.name.clone()))
+                let own = own_channel.get_or_insert_with(|| Bytes::copy_from_slice(channel));
+                (own.clone(), Some(found.name.clone()))
             } else {
                 (found.name.clone(), None)
             };
-            let message = Message { kind: found.kind, pattern, channel, payload: payload.clone() };
-            match found.listener.push(message) {
+            match found.listener.push(Message { kind: found.kind, pattern, channel, payload }) {
                 Pushed::Queued => reached += 1,
                 Pushed::Overflowed => overflowed.push(found.subscriber),
                 Pushed::Ended => {}
@@ -92,9 +151,4 @@ impl State {
         }
         reached
     }
-}
-
-/// Gives a payload that does not hold a much larger buffer alive.
-fn detached(payload: &Bytes) -> Bytes {
-    if payload.len() < COPY_MAX { Bytes::copy_from_slice(payload) } else { payload.clone() }
 }

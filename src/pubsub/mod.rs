@@ -1,28 +1,56 @@
 //! Messages to listeners: on this node, and by one ordered lane to every other node. Not through Raft.
 //!
-//! Invariant: when `subscribe` has returned, every later publish on any linked node is delivered here.
+//! Owns subscriptions, delivery and the lanes. Does not know who is a member: it is told whom to link. Invariants: when
+//! `subscribe` has returned, every later publish on any linked node is delivered here; one publisher's messages arrive in
+//! their order, each at most once.
+//!
+//! ```text
+//!  publish ──► hub (one lock) ──► table ──► queue ──► Subscriber::receive
+//!                 │  ▲                                                     pure: table, patterns, interest,
+//!                 ▼  └───────────── server ◄── stream of a peer's lane           gather, arrivals, wire
+//!              outbox ──► lane ──► stream to a peer
+//! ```
 
+mod arrivals;
+mod ask;
 mod config;
 mod error;
+mod gather;
 mod hub;
+mod interest;
+mod lane;
 mod message;
+mod outbox;
 mod patterns;
+mod publish;
 mod queue;
+mod report;
+mod server;
 mod subscriber;
 mod table;
 #[cfg(test)]
-mod table_tests;
+mod tests;
+mod wire;
 
-use std::future::ready;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
 
 pub use self::config::{Config, QueueLimits};
 pub use self::error::Error;
 use self::hub::Hub;
+use self::lane::{Lane, Links};
 pub use self::message::{Kind, Message};
+pub use self::report::LaneReport;
 pub use self::subscriber::Subscriber;
+use crate::ids::NodeId;
+use crate::transport::{Inbound, Transport};
+
+/// How long [`PubSub::stop`] waits for the lanes to send what waits in them.
+const STOP_MAX: Duration = Duration::from_secs(1);
 
 /// Pub/sub on one node. Cheap to clone; when the last clone is dropped, all its subscribers and lanes end.
 #[derive(Clone, Debug)]
@@ -42,19 +70,30 @@ impl PubSub {
     /// Starts pub/sub without peers, for a process that is alone.
     #[must_use]
     pub fn local(config: Config) -> Self {
-        Self(Arc::new(Handle(Arc::new(Hub::new(config)))))
+        Self(Arc::new(Handle(Arc::new(Hub::new(config, None)))))
+    }
+
+    /// Starts pub/sub over `transport`, with no peer linked yet. `generation` must be higher at each start of a node that
+    /// keeps its id. The transport's `frame_max.publish` must exceed `message_max` by 64 bytes.
+    ///
+    /// Give it the incoming streams of [`Class::Publish`](crate::transport::Class::Publish) by [`PubSub::handle`].
+    #[must_use]
+    pub fn start(config: Config, transport: Transport, generation: u64) -> Self {
+        let node = transport.identity().node;
+        let links = Links { transport, node, generation };
+        Self(Arc::new(Handle(Arc::new(Hub::new(config, Some(links))))))
     }
 
     /// Opens a subscriber with the limits of the configuration.
     #[must_use]
     pub fn subscriber(&self) -> Subscriber {
-        self.subscriber_with(self.0.0.config.subscriber)
+        self.subscriber_with(self.hub().config.subscriber)
     }
 
     /// Opens a subscriber with limits of its own.
     #[must_use]
     pub fn subscriber_with(&self, limits: QueueLimits) -> Subscriber {
-        self.0.0.subscriber(limits)
+        self.hub().subscriber(limits)
     }
 
     /// Publishes. When this returns, the message waits in the queue of every local listener and on its way to every linked
@@ -63,51 +102,83 @@ impl PubSub {
     /// awaited. [`Kind::Pattern`] counts as [`Kind::Channel`].
     ///
     /// # Errors
-    /// [`Error::MessageTooLarge`], and then nobody received it.
+    /// [`Error::MessageTooLarge`] and [`Error::Closed`]; nobody has received it then.
     pub fn publish(
         &self,
         kind: Kind,
-        channel: Bytes,
+        channel: &[u8],
         payload: Bytes,
         want_count: bool,
     ) -> Result<impl Future<Output = u64> + Send + use<>, Error> {
-        let _ = want_count;
-        self.0.0.check(&channel, &payload)?;
-        Ok(ready(self.0.0.state().deliver(kind, &channel, &payload)))
+        Ok(self.hub().publish(kind, channel, payload, want_count)?.known())
+    }
+
+    /// Begins the lane to a member, or brings its address up to date. It is dialled until it is unlinked.
+    pub fn link(&self, peer: NodeId, address: SocketAddr) {
+        // No lane when this node is alone, is that peer, or has stopped.
+        let _outbox = self.hub().link(peer, address, true);
+    }
+
+    /// Ends the lane to a node that is no member any more. What waits for it is dropped.
+    pub fn unlink(&self, peer: NodeId) {
+        self.hub().unlink(peer);
+    }
+
+    /// Links `peer` and waits until its lane to this node is up, so that everything published there from then on arrives
+    /// here. A node that joins does this with every member before it says that it is ready.
+    ///
+    /// # Errors
+    /// [`Error::NotAttached`] after `attach_timeout`, or when the peer is unlinked meanwhile; [`Error::Closed`].
+    ///
+    /// # Cancel safety
+    /// Safe: the lane stays.
+    pub async fn attach(&self, peer: NodeId, address: SocketAddr) -> Result<(), Error> {
+        self.hub().attach(peer, address).await
+    }
+
+    /// Reads a peer's lane, until it ends.
+    pub fn handle(&self, inbound: Inbound) {
+        tokio::spawn(server::serve(Arc::clone(self.hub()), inbound));
     }
 
     /// Gives the channels that somebody in the cluster listens to, by their names and not by patterns, in order; only those
-    /// that match `pattern`, if there is one. [`Kind::Pattern`] gives the patterns themselves.
-    pub fn channels(
-        &self,
-        kind: Kind,
-        pattern: Option<Bytes>,
-    ) -> impl Future<Output = Vec<Bytes>> + Send + use<> {
-        let state = self.0.0.state();
-        let is_wanted = |name: &&Bytes| pattern.as_ref().is_none_or(|p| patterns::matches(p, name));
-        let mut names: Vec<Bytes> = state.table.names(kind).filter(is_wanted).cloned().collect();
-        names.sort();
-        ready(names)
+    /// that match `pattern`, if there is one. [`Kind::Pattern`] gives the patterns themselves. A peer that does not answer
+    /// within `count_timeout` is left out.
+    pub async fn channels(&self, kind: Kind, pattern: Option<Bytes>) -> Vec<Bytes> {
+        self.hub().names(kind, pattern).await.into_iter().collect()
     }
 
-    /// Gives how many subscribers in the cluster listen to each of `channels` by its name.
-    pub fn subscriber_counts(
-        &self,
-        kind: Kind,
-        channels: Vec<Bytes>,
-    ) -> impl Future<Output = Vec<u64>> + Send + use<> {
-        let state = self.0.0.state();
-        let count = |channel: &Bytes| state.table.listeners(kind, channel) as u64;
-        ready(channels.iter().map(count).collect())
+    /// Gives how many subscribers in the cluster listen to each of `channels` by its name, as [`PubSub::channels`].
+    pub async fn subscriber_counts(&self, kind: Kind, channels: Vec<Bytes>) -> Vec<u64> {
+        self.hub().subscriber_counts(kind, channels).await
     }
 
-    /// Gives how many different patterns the cluster listens to.
-    pub fn pattern_count(&self) -> impl Future<Output = u64> + Send + use<> {
-        ready(self.0.0.state().table.names(Kind::Pattern).count() as u64)
+    /// Gives how many different patterns the cluster listens to, as [`PubSub::channels`].
+    pub async fn pattern_count(&self) -> u64 {
+        self.hub().names(Kind::Pattern, None).await.len() as u64
     }
 
-    /// Ends all subscribers and lanes. What waits in them may still be received.
-    pub fn stop(&self) {
-        self.0.0.stop();
+    /// Reports on the lanes, by peer.
+    #[must_use]
+    pub fn lane_report(&self) -> Vec<LaneReport> {
+        self.hub().state().report()
+    }
+
+    /// Ends all subscribers, who may still receive what waits for them, and all lanes, which are given a second to send
+    /// what waits in them.
+    pub async fn stop(&self) {
+        self.hub().stop();
+        let tasks: Vec<_> =
+            self.hub().state().lanes.values_mut().filter_map(Lane::take_task).collect();
+        let deadline = Instant::now() + STOP_MAX;
+        for task in tasks {
+            // A lane that takes longer is not waited for.
+            let _late = timeout_at(deadline, task).await;
+        }
+    }
+
+    fn hub(&self) -> &Arc<Hub> {
+        let Handle(hub) = &*self.0;
+        hub
     }
 }

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::patterns::matches;
-use super::table::*;
-use super::{Error, Kind};
+use super::super::patterns::matches;
+use super::super::table::*;
+use super::super::{Error, Kind};
 
 const LIMITS: Limits = Limits { name: 64, per_subscriber: 1_000, all: 10_000 };
 

@@ -1,0 +1,171 @@
+//! Questions to the whole cluster, and the request for a member's lane.
+//!
+//! Owns the waiting for peers' answers. Does not answer peers. Invariant: no question outlives its deadline, and one that
+//! is dropped leaves nothing behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use super::hub::Hub;
+use super::outbox::Outbox;
+use super::wire::{self, Answer, Control, Question};
+use super::{Error, Kind, patterns};
+use crate::ids::NodeId;
+
+/// How long after a member was asked for its lane it is asked again.
+const ATTACH_AGAIN: Duration = Duration::from_millis(250);
+
+impl Hub {
+    /// Gives the names that somebody in the cluster listens to, in order.
+    pub(super) async fn names(
+        self: &Arc<Self>,
+        kind: Kind,
+        pattern: Option<Bytes>,
+    ) -> BTreeSet<Bytes> {
+        // A pattern too long for a frame is applied here alone.
+        let asked = pattern.clone().filter(|pattern| pattern.len() <= wire::PIECE_MAX);
+        let answers = self.ask(Question::Names { kind, pattern: asked }).await;
+        let mut names = BTreeSet::new();
+        for answer in answers {
+            if let Answer::Names(more) = answer {
+                names.extend(more);
+            }
+        }
+        if let Some(pattern) = pattern.filter(|pattern| pattern.len() > wire::PIECE_MAX) {
+            names.retain(|name| patterns::matches(&pattern, name));
+        }
+        names
+    }
+
+    /// Gives how many subscribers in the cluster listen to each channel.
+    pub(super) async fn subscriber_counts(
+        self: &Arc<Self>,
+        kind: Kind,
+        channels: Vec<Bytes>,
+    ) -> Vec<u64> {
+        let limit = self.config.name_max.as_u64();
+        // Nobody listens to a name that is too long, and a name asked twice is counted once.
+        let names = channels.iter().filter(|name| name.len() as u64 <= limit).cloned();
+        let names: BTreeSet<Bytes> = names.collect();
+        let mut counts: BTreeMap<Bytes, u64> = BTreeMap::new();
+        for piece in wire::pieces(names.into_iter().collect()) {
+            let answers = self.ask(Question::Counts { kind, channels: piece.clone() }).await;
+            for answer in answers {
+                let Answer::Counts(more) = answer else { continue };
+                for (name, count) in piece.iter().zip(more) {
+                    let sum = counts.entry(name.clone()).or_default();
+                    *sum = sum.saturating_add(count);
+                }
+            }
+        }
+        channels.iter().map(|name| counts.get(name).copied().unwrap_or(0)).collect()
+    }
+
+    /// Asks this node and every peer whose lane is up, and gives the answers that came in time.
+    async fn ask(self: &Arc<Self>, question: Question) -> Vec<Answer> {
+        let deadline = Instant::now() + self.config.count_timeout;
+        let mut asking = self.begin_asking(question);
+        match timeout_at(deadline, &mut asking.answers).await {
+            Ok(Ok(answers)) => answers,
+            Ok(Err(_)) | Err(_) => asking.give_up(),
+        }
+    }
+
+    fn begin_asking(self: &Arc<Self>, question: Question) -> Asking {
+        let mut state = self.state();
+        let own = state.answer(&question);
+        let id = state.questions.next_id();
+        let query = Control::Query { id, question };
+        let mut asked = BTreeSet::new();
+        for (peer, lane) in &state.lanes {
+            if lane.is_up && lane.outbox.push_control(&query) {
+                asked.insert(*peer);
+            }
+        }
+        let answers = state.questions.begin(id, own, asked);
+        Asking { hub: Arc::clone(self), id, answers }
+    }
+
+    /// Makes sure that everything published on `peer` from now on reaches this node.
+    pub(super) async fn attach(
+        self: &Arc<Self>,
+        peer: NodeId,
+        address: SocketAddr,
+    ) -> Result<(), Error> {
+        let outbox = self.link(peer, address, true).ok_or(Error::Closed)?;
+        let waited = self.config.attach_timeout;
+        let deadline = Instant::now() + waited;
+        let mut attaching = self.begin_attaching(peer);
+        while outbox.is_open() && Instant::now() < deadline {
+            if attaching.ask(&outbox, deadline).await {
+                return Ok(());
+            }
+        }
+        Err(Error::NotAttached { peer, waited })
+    }
+
+    fn begin_attaching(self: &Arc<Self>, peer: NodeId) -> Attaching {
+        let (done_tx, done) = oneshot::channel();
+        let mut state = self.state();
+        let id = state.next_number();
+        state.attaching.insert(id, (peer, done_tx));
+        Attaching { hub: Arc::clone(self), id, done }
+    }
+}
+
+/// A question under way. Dropped, it is not waited for any more.
+struct Asking {
+    hub: Arc<Hub>,
+    id: u64,
+    answers: oneshot::Receiver<Vec<Answer>>,
+}
+
+impl Asking {
+    /// Gives what has come so far.
+    fn give_up(&mut self) -> Vec<Answer> {
+        let given_up = self.hub.state().questions.give_up(self.id);
+        let answers = given_up.map(|(answers, _)| answers);
+        // Between the deadline and the lock they may have come after all.
+        answers.or_else(|| self.answers.try_recv().ok()).unwrap_or_default()
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        // None when it has ended already.
+        let _given_up = self.hub.state().questions.give_up(self.id);
+    }
+}
+
+/// A request for a member's lane. Dropped, it is forgotten.
+struct Attaching {
+    hub: Arc<Hub>,
+    id: u64,
+    done: oneshot::Receiver<()>,
+}
+
+impl Attaching {
+    /// Asks once for the peer's lane; gives whether it came up before it is time to ask again.
+    async fn ask(&mut self, outbox: &Outbox, deadline: Instant) -> bool {
+        // When the outbox is full there is still the next time.
+        let _full = outbox.push_control(&Control::Attach { id: self.id });
+        let again = deadline.min(Instant::now() + ATTACH_AGAIN);
+        tokio::select! {
+            outcome = &mut self.done => outcome.is_ok(),
+            () = tokio::time::sleep_until(again) => false,
+            () = outbox.ended() => false,
+        }
+    }
+}
+
+impl Drop for Attaching {
+    fn drop(&mut self) {
+        self.hub.state().attaching.remove(&self.id);
+    }
+}

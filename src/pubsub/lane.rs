@@ -1,0 +1,282 @@
+//! This node's lane to one peer: a stream that is opened again whenever it breaks, until the peer is unlinked.
+//!
+//! ```text
+//! link ──► Dialling ──hello sent──► Up ──broken──► pause ──► Dialling …          unlink or stop: end
+//! ```
+//!
+//! Owns the task that writes one peer's outbox. Does not decide what goes in. Invariant: one stream at a time, one writer, so
+//! that what arrives is in order; what was on a stream that broke is never sent again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use super::hub::{Hub, State};
+use super::interest::Event;
+use super::outbox::Outbox;
+use super::wire::{self, Control, Frame, Hello};
+use crate::ids::{FormationId, GroupId, NodeId};
+use crate::transport::{self, Class, FrameReceiver, FrameSender, Peer, Purpose, Transport};
+
+/// What streams of this room are for. Messages belong to no group and no formation.
+pub(super) const PURPOSE: Purpose =
+    Purpose { class: Class::Publish, group: GroupId(0), formation: FormationId(0) };
+
+/// How long a lane that only the peer itself has asked for is dialled in vain.
+const UNCONFIRMED_MAX: Duration = Duration::from_secs(10);
+/// How long a finished lane waits until its peer has received everything.
+const FINISH_MAX: Duration = Duration::from_secs(1);
+
+/// How this node reaches its peers.
+#[derive(Debug)]
+pub(super) struct Links {
+    pub(super) transport: Transport,
+    pub(super) node: NodeId,
+    pub(super) generation: u64,
+}
+
+/// What the tables know about a lane.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) address: SocketAddr,
+    /// Whether a stream is open.
+    pub(super) is_up: bool,
+    /// Whether the peer has let a count time out, and answered nothing since.
+    pub(super) is_silent: bool,
+    /// Whether the node knows the peer as a member, and not only the peer says so.
+    is_confirmed: bool,
+    /// How many streams were opened.
+    pub(super) streams: u64,
+    number: u64,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Lane {
+    pub(super) fn finish(&self) {
+        self.outbox.finish();
+    }
+
+    pub(super) const fn take_task(&mut self) -> Option<JoinHandle<()>> {
+        self.task.take()
+    }
+}
+
+impl Hub {
+    /// Begins a lane to a peer, or brings its address up to date; none when this node is alone or has stopped.
+    pub(super) fn link(
+        self: &Arc<Self>,
+        peer: NodeId,
+        address: SocketAddr,
+        is_confirmed: bool,
+    ) -> Option<Arc<Outbox>> {
+        self.link_in(&mut self.state(), peer, address, is_confirmed)
+    }
+
+    /// As [`Hub::link`], with the lock held.
+    pub(super) fn link_in(
+        self: &Arc<Self>,
+        state: &mut State,
+        peer: NodeId,
+        address: SocketAddr,
+        is_confirmed: bool,
+    ) -> Option<Arc<Outbox>> {
+        let links = self.links.as_ref()?;
+        if state.is_stopped || peer == links.node {
+            return None;
+        }
+        if let Some(lane) = state.lanes.get_mut(&peer) {
+            lane.address = address;
+            lane.is_confirmed |= is_confirmed;
+            return Some(Arc::clone(&lane.outbox));
+        }
+        let outbox = Arc::new(Outbox::new(self.config.outbox_max.as_u64()));
+        let task = tokio::spawn(run(Arc::clone(self), peer, Arc::clone(&outbox)));
+        let lane = Lane {
+            outbox: Arc::clone(&outbox),
+            address,
+            is_up: false,
+            is_silent: false,
+            is_confirmed,
+            streams: 0,
+            number: state.next_number(),
+            task: Some(task),
+        };
+        state.lanes.insert(peer, lane);
+        state.interest.handle(Event::Linked(peer));
+        Some(outbox)
+    }
+
+    /// Ends the lane to a peer.
+    pub(super) fn unlink(&self, peer: NodeId) {
+        self.state().unlink(peer);
+    }
+}
+
+impl State {
+    fn unlink(&mut self, peer: NodeId) {
+        if let Some(lane) = self.lanes.remove(&peer) {
+            lane.outbox.discard();
+            self.interest.handle(Event::Unlinked(peer));
+            self.lost(peer);
+        }
+        self.arrivals.unlinked(peer);
+    }
+
+    /// Nothing will be answered on the stream that was open to a peer.
+    fn lost(&mut self, peer: NodeId) {
+        self.counts.lost(peer);
+        self.questions.lost(peer);
+    }
+
+    /// Gives the lane that `outbox` belongs to, unless another one has taken its place.
+    fn lane(&mut self, peer: NodeId, outbox: &Arc<Outbox>) -> Option<&mut Lane> {
+        self.lanes.get_mut(&peer).filter(|lane| Arc::ptr_eq(&lane.outbox, outbox))
+    }
+
+    /// A stream is open: gives the hello that it begins with.
+    fn up(&mut self, peer: NodeId, outbox: &Arc<Outbox>, generation: u64) -> Option<Hello> {
+        let attempt = self.next_number();
+        let lane = self.lane(peer, outbox)?;
+        lane.is_up = true;
+        lane.is_silent = false;
+        lane.streams += 1;
+        Some(Hello { generation, attempt, lane: lane.number, next: outbox.first() })
+    }
+
+    /// The stream has ended, or none could be opened since `since`. Gives whether to dial again.
+    fn down(&mut self, peer: NodeId, outbox: &Arc<Outbox>, since: Instant) -> bool {
+        let Some(lane) = self.lane(peer, outbox) else { return false };
+        lane.is_up = false;
+        let is_hopeless = !lane.is_confirmed && since.elapsed() >= UNCONFIRMED_MAX;
+        if is_hopeless {
+            self.unlink(peer);
+        } else {
+            self.lost(peer);
+        }
+        !is_hopeless && outbox.is_open()
+    }
+}
+
+/// One lane from its beginning to its end.
+async fn run(hub: Arc<Hub>, peer: NodeId, outbox: Arc<Outbox>) {
+    let mut pause = hub.config.redial_min;
+    let mut last_up = Instant::now();
+    loop {
+        let opened = Instant::now();
+        let ended = tokio::select! {
+            ended = stream(&hub, peer, &outbox) => ended,
+            () = outbox.discarded() => return,
+        };
+        match ended {
+            Ok(()) => return,
+            Err(Ended { was_up, reason }) => {
+                tracing::debug!(%peer, was_up, "lane broke: {reason}");
+                if was_up {
+                    last_up = Instant::now();
+                    if opened.elapsed() > hub.config.redial_max {
+                        pause = hub.config.redial_min;
+                    }
+                }
+            }
+        }
+        if !hub.state().down(peer, &outbox, last_up) {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = outbox.ended() => return,
+        }
+        pause = pause.saturating_mul(2).min(hub.config.redial_max);
+    }
+}
+
+/// Why a stream ended.
+struct Ended {
+    was_up: bool,
+    reason: transport::Error,
+}
+
+/// One stream of a lane. Gives `Ok` when the lane has nothing more to send.
+async fn stream(hub: &Arc<Hub>, peer: NodeId, outbox: &Arc<Outbox>) -> Result<(), Ended> {
+    let down = |reason| Ended { was_up: false, reason };
+    let Some(links) = &hub.links else { return Ok(()) };
+    let Some(address) = hub.state().lane(peer, outbox).map(|lane| lane.address) else {
+        return Ok(());
+    };
+    let target = Peer { id: Some(peer), address };
+    let (mut sender, mut receiver, _) =
+        links.transport.open(&target, PURPOSE).await.map_err(down)?;
+    let Some(hello) = hub.state().up(peer, outbox, links.generation) else { return Ok(()) };
+    let ended = tokio::select! {
+        ended = write(&mut sender, hello, outbox) => ended,
+        reason = read(&mut receiver, hub, peer) => Err(reason),
+    };
+    ended.map_err(|reason| Ended { was_up: true, reason })
+}
+
+/// Writes the outbox until it ends.
+async fn write(
+    sender: &mut FrameSender,
+    hello: Hello,
+    outbox: &Outbox,
+) -> Result<(), transport::Error> {
+    sender.send(wire::control(&Control::Hello(hello))).await?;
+    while let Some(mut frames) = outbox.take().await {
+        sender.send_all(&mut frames).await?;
+    }
+    sender.finish();
+    // A peer that takes longer is not waited for.
+    let _late = timeout(FINISH_MAX, sender.stopped()).await;
+    Ok(())
+}
+
+/// Reads the peer's answers until the stream ends.
+async fn read(receiver: &mut FrameReceiver, hub: &Hub, peer: NodeId) -> transport::Error {
+    loop {
+        let frame = match receiver.receive().await {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return transport::Error::Malformed { what: "end of a lane's answers" },
+            Err(error) => return error,
+        };
+        let is_answer = match wire::decode(frame) {
+            Ok(Frame::Control(control)) => hub.state().answered(peer, control),
+            Ok(Frame::Message(_)) => false,
+            Err(error) => {
+                tracing::warn!(%peer, "lane: {error}");
+                false
+            }
+        };
+        if !is_answer {
+            return transport::Error::Malformed { what: "answer on a lane" };
+        }
+    }
+}
+
+impl State {
+    /// Takes in what a peer answers; gives false when that is no answer.
+    fn answered(&mut self, peer: NodeId, control: Control) -> bool {
+        if let Some(lane) = self.lanes.get_mut(&peer) {
+            lane.is_silent = false;
+        }
+        match control {
+            Control::Counts(counts) => {
+                for (id, count) in counts {
+                    self.counts.answered(id, peer, true, |sum| *sum = sum.saturating_add(count));
+                }
+            }
+            Control::Answer { id, answer, is_last } => {
+                self.questions.answered(id, peer, is_last, |answers| answers.push(answer));
+            }
+            Control::Hello(_)
+            | Control::Run { .. }
+            | Control::Attach { .. }
+            | Control::Attached { .. }
+            | Control::Query { .. } => return false,
+        }
+        true
+    }
+}

@@ -1,0 +1,53 @@
+//! What the lanes have carried and lost, for the status.
+//!
+//! Owns the shape of the report. Does not count. Invariant: what was lost is in one of its numbers.
+
+use std::net::SocketAddr;
+
+use super::hub::State;
+use crate::ids::NodeId;
+
+/// The two lanes between this node and one peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneReport {
+    /// The peer.
+    pub peer: NodeId,
+    /// Where this node dials it.
+    pub address: SocketAddr,
+    /// Whether messages go to it at once; if not they wait.
+    pub is_up: bool,
+    /// How many frames wait for it.
+    pub queued: u64,
+    /// How many bytes they weigh.
+    pub queued_bytes: u64,
+    /// How many messages to it were dropped because too much waited.
+    pub dropped: u64,
+    /// How often the lane to it was opened again.
+    pub reconnects: u64,
+    /// How many messages came from it.
+    pub received: u64,
+    /// How many messages from it are known to be missing: dropped there, or lost with a broken stream.
+    pub missed: u64,
+}
+
+impl State {
+    /// Reports on every lane, by peer.
+    pub(super) fn report(&self) -> Vec<LaneReport> {
+        let report = |(peer, lane): (&NodeId, &super::lane::Lane)| {
+            let fill = lane.outbox.fill();
+            let arrival = self.arrivals.get(*peer);
+            LaneReport {
+                peer: *peer,
+                address: lane.address,
+                is_up: lane.is_up,
+                queued: fill.frames,
+                queued_bytes: fill.bytes,
+                dropped: fill.dropped,
+                reconnects: lane.streams.saturating_sub(1),
+                received: arrival.map_or(0, |arrival| arrival.received),
+                missed: arrival.map_or(0, |arrival| arrival.missed),
+            }
+        };
+        self.lanes.iter().map(report).collect()
+    }
+}
