@@ -15,7 +15,8 @@ use tokio::time::{Instant, timeout_at};
 use super::hub::Hub;
 use super::outbox::Outbox;
 use super::wire::{self, Answer, Control, Question};
-use super::{Error, Kind, patterns};
+use super::{Error, Kind};
+use crate::command::glob;
 use crate::ids::NodeId;
 
 /// How long after a member was asked for its lane it is asked again.
@@ -38,7 +39,7 @@ impl Hub {
             }
         }
         if let Some(pattern) = pattern.filter(|pattern| pattern.len() > wire::PIECE_MAX) {
-            names.retain(|name| patterns::matches(&pattern, name));
+            names.retain(|name| glob::matches(&pattern, name));
         }
         names
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use indexmap::IndexMap;
 
 use super::table::{Listeners, SubscriberId};
+use crate::command::glob;
 
 /// The patterns under one literal beginning.
 type Group<L> = BTreeMap<Bytes, Listeners<L>>;
@@ -72,7 +73,7 @@ impl<L> Patterns<L> {
             .range(..=channel.len())
             .filter_map(|(length, _)| self.by_beginning.get(channel.get(..*length)?))
             .flatten()
-            .filter(|(pattern, _)| matches(pattern, channel))
+            .filter(|(pattern, _)| glob::matches(pattern, channel))
     }
 
     /// Gives every pattern.
@@ -91,17 +92,4 @@ impl<L> Patterns<L> {
 fn literal(pattern: &[u8]) -> usize {
     let is_special = |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b'\\');
     pattern.iter().position(is_special).unwrap_or(pattern.len())
-}
-
-/// Tells whether `text` matches the glob `pattern`: `*` and `?`.
-pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    match (pattern.split_first(), text.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) if matches(rest, text) => true,
-        (Some((b'*', _)), Some((_, tail))) => matches(pattern, tail),
-        (Some((byte, rest)), Some((first, tail))) if *byte == b'?' || byte == first => {
-            matches(rest, tail)
-        }
-        _ => false,
-    }
 }

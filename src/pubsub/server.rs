@@ -9,11 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
+use super::Kind;
 use super::arrivals::{End, StreamId};
 use super::hub::{Hub, Payload, State};
 use super::outbox::Outbox;
 use super::wire::{self, Answer, Control, Frame, Hello, Publication, Question};
-use super::{Kind, patterns};
+use crate::command::glob;
 use crate::ids::NodeId;
 use crate::transport::{FrameReceiver, FrameSender, Inbound, Remote};
 
@@ -200,7 +201,7 @@ impl State {
 
     /// Gives the names that somebody here listens to.
     fn names(&self, kind: Kind, pattern: Option<&Bytes>) -> Vec<Bytes> {
-        let is_wanted = |name: &&Bytes| pattern.is_none_or(|p| patterns::matches(p, name));
+        let is_wanted = |name: &&Bytes| pattern.is_none_or(|p| glob::matches(p, name));
         self.table.names(kind).filter(is_wanted).cloned().collect()
     }
 

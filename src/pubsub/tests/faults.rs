@@ -37,8 +37,7 @@ async fn silent_peer_holds_up_a_publisher_once_and_briefly() {
 #[tokio::test(start_paused = true)]
 async fn broken_link_ends_a_count_at_once() {
     let network = MemoryNetwork::new(12);
-    let mut config = Config::default();
-    config.count_timeout = Duration::from_secs(60);
+    let config = Config { count_timeout: Duration::from_secs(60), ..Config::default() };
     let (_transport, one) = node_with(&network, 1, config, 1).await;
     let (transport, two) = node_with(&network, 2, Config::default(), 1).await;
     one.attach(id(2), address(2)).await.unwrap();

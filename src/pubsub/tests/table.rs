@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::super::patterns::matches;
 use super::super::table::*;
 use super::super::{Error, Kind};
+use crate::command::glob;
 
 const LIMITS: Limits = Limits { name: 64, per_subscriber: 1_000, all: 10_000 };
 
@@ -97,7 +97,7 @@ fn kind() -> impl Strategy<Value = Kind> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let name = || "[ab*?]{0,3}";
+    let name = || r"[ab*?\\\[\]^-]{0,4}";
     prop_oneof![
         4 => (0..4_usize, kind(), name()).prop_map(|(s, k, n)| Step::Subscribe(s, k, n)),
         2 => (0..4_usize, kind(), name()).prop_map(|(s, k, n)| Step::Unsubscribe(s, k, n)),
@@ -115,7 +115,7 @@ impl Model {
         let hits = |(_, by, name): &&(SubscriberId, Kind, Bytes)| match by {
             Kind::Sharded => kind == Kind::Sharded && name == channel,
             Kind::Channel => kind != Kind::Sharded && name == channel,
-            Kind::Pattern => kind != Kind::Sharded && matches(name, channel),
+            Kind::Pattern => kind != Kind::Sharded && glob::matches(name, channel),
         };
         self.0.iter().filter(hits).cloned().collect()
     }

@@ -1,0 +1,92 @@
+//! Publishing on one node: the table, the queues and the payload, without a network.
+//!
+//! Owns the measurement. Does not measure lanes. Budget, back of the envelope for one core: with no subscriber one lock
+//! and two lookups, 200 ns; with one subscriber also a copy of the payload, a queue and its receiving end, 400 ns; with 100
+//! of them 100 × 60 ns to queue and 100 × 40 ns to receive, 10 µs. 10,000 patterns with other beginnings must cost one lookup
+//! more, not 10,000. For comparison, Redis 7.0 on the same kind of machine publishes 93,000 messages a second to one
+//! subscriber and 23,000 to a hundred (2.3 million deliveries), its sockets included.
+
+use std::hint::black_box;
+
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use quorate::pubsub::{Config, Kind, PubSub, Subscriber};
+
+const PAYLOAD: Bytes = Bytes::from_static(&[7; 64]);
+
+fn listeners(pubsub: &PubSub, count: usize) -> Vec<Subscriber> {
+    let listen = |_| {
+        let subscriber = pubsub.subscriber();
+        subscriber.subscribe(Kind::Channel, b"news").expect("the table is empty");
+        subscriber
+    };
+    (0..count).map(listen).collect()
+}
+
+fn publish(pubsub: &PubSub) {
+    let count = pubsub.publish(Kind::Channel, b"news", PAYLOAD, false);
+    drop(black_box(count.expect("the message is small")));
+}
+
+fn receive(listeners: &[Subscriber]) {
+    for listener in listeners {
+        black_box(listener.try_receive().expect("nobody is behind"));
+    }
+}
+
+fn fan_out(criterion: &mut Criterion) {
+    for count in [0, 1, 100] {
+        let pubsub = PubSub::local(Config::default());
+        let listeners = listeners(&pubsub, count);
+        criterion.bench_function(&format!("publish to {count} subscribers"), |bencher| {
+            bencher.iter(|| {
+                publish(&pubsub);
+                receive(&listeners);
+            });
+        });
+    }
+}
+
+fn patterns(criterion: &mut Criterion) {
+    let pubsub = PubSub::local(Config::default());
+    let others = pubsub.subscriber();
+    for number in 0..10_000 {
+        let pattern = format!("room:{number:05}:*");
+        others.subscribe(Kind::Pattern, pattern.as_bytes()).expect("below the limit");
+    }
+    let listeners = listeners(&pubsub, 1);
+    criterion.bench_function("publish to 1 subscriber beside 10,000 patterns", |bencher| {
+        bencher.iter(|| {
+            publish(&pubsub);
+            receive(&listeners);
+        });
+    });
+}
+
+fn reply_channel(criterion: &mut Criterion) {
+    let pubsub = PubSub::local(Config::default());
+    let subscriber = pubsub.subscriber();
+    let mut number = 0_u64;
+    criterion.bench_function(
+        "subscribe to a fresh channel, publish, receive, unsubscribe",
+        |bencher| {
+            bencher.iter_batched(
+                || {
+                    number += 1;
+                    format!("ipc:{number}")
+                },
+                |channel| {
+                    let channel = channel.as_bytes();
+                    subscriber.subscribe(Kind::Channel, channel).expect("below the limit");
+                    drop(pubsub.publish(Kind::Channel, channel, PAYLOAD, false));
+                    black_box(subscriber.try_receive().expect("it is not behind"));
+                    black_box(subscriber.unsubscribe(Kind::Channel, channel));
+                },
+                BatchSize::SmallInput,
+            );
+        },
+    );
+}
+
+criterion_group!(benches, fan_out, patterns, reply_channel);
+criterion_main!(benches);
