@@ -20,6 +20,7 @@ mod endpoint;
 mod error;
 mod frame;
 mod hello;
+mod lanes;
 mod links;
 mod memory;
 mod notice;
@@ -43,6 +44,7 @@ pub use self::credentials::{Credentials, Secret};
 pub use self::endpoint::Socket;
 pub use self::error::Error;
 pub use self::frame::{FrameReceiver, FrameSender};
+pub use self::lanes::Lanes;
 pub use self::memory::{Link, MemoryNetwork, Trace};
 pub use self::peer::{Class, Identity, Peer, Purpose, Remote};
 use self::stream::Opening;
@@ -221,6 +223,12 @@ impl Transport {
         deadline: Duration,
     ) -> Result<Bytes, Error> {
         calls::call(&self.0.0, peer, purpose, request, deadline).await
+    }
+
+    /// Gives lanes for messages that may be lost: pushed without waiting, dropped when a peer is slow or not there.
+    #[must_use]
+    pub fn lanes(&self, purpose: Purpose) -> Lanes {
+        Lanes::new(Arc::clone(&self.0.0), purpose)
     }
 
     /// Tells about the links that this node has dialled and that are up, by address.
