@@ -15,11 +15,31 @@ pub(crate) const REMEMBERED: usize = 16_384;
 
 /// The latest deletions.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Kept", into = "Kept")]
 pub(crate) struct Deletions {
+    /// Hashes with their revisions, the oldest first.
     order: VecDeque<(u64, u64)>,
+    /// The last revision of each hash in `order`.
     latest: BTreeMap<u64, u64>,
     /// The revision of the youngest deletion that was forgotten.
     floor: u64,
+}
+
+/// What a snapshot keeps of them: the floor and the order; the rest follows from it.
+#[derive(Serialize, Deserialize)]
+struct Kept(u64, VecDeque<(u64, u64)>);
+
+impl From<Deletions> for Kept {
+    fn from(deletions: Deletions) -> Self {
+        Self(deletions.floor, deletions.order)
+    }
+}
+
+impl From<Kept> for Deletions {
+    fn from(Kept(floor, order): Kept) -> Self {
+        let latest = order.iter().copied().collect();
+        Self { order, latest, floor }
+    }
 }
 
 impl Deletions {

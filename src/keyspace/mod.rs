@@ -17,6 +17,7 @@ mod key;
 mod list;
 mod random;
 mod sample;
+mod restore;
 #[cfg(test)]
 mod script;
 mod session;
@@ -36,10 +37,11 @@ use std::sync::Arc;
 
 use self::access::{Reader, Writer};
 use self::deletions::Deletions;
+pub use self::restore::{Error, Restore};
 pub use self::session::Session;
 use self::session::{Sessions, Verdict};
 use self::shards::Database;
-pub use self::snapshot::{Error, Restore, Snapshot};
+pub use self::snapshot::Snapshot;
 use self::value::Record;
 use self::wait::Waits;
 use crate::command::entry::DATABASES;

@@ -8,8 +8,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::command::Reply;
 use crate::ids::{NodeId, SessionId};
 
@@ -17,7 +15,7 @@ use crate::ids::{NodeId, SessionId};
 pub(crate) const KEPT_MAX: usize = 1024;
 
 /// One live process start.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Session {
     /// Its node.
     pub node: NodeId,
@@ -79,6 +77,21 @@ impl Session {
         if self.replies.len() > KEPT_MAX {
             self.replies.pop_front();
         }
+    }
+
+    /// All kept replies, the oldest first, for a snapshot.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &(u64, Arc<[Reply]>)> {
+        self.replies.iter()
+    }
+
+    /// Puts back what a snapshot says of the last serial.
+    pub(crate) const fn set_last_serial(&mut self, last: u64) {
+        self.last = last;
+    }
+
+    /// Puts back replies that a snapshot holds.
+    pub(crate) fn put_back(&mut self, serial: u64, replies: Arc<[Reply]>) {
+        self.replies.push_back((serial, replies));
     }
 
     /// The replies to a serial, if they are still kept.
