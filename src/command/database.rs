@@ -10,6 +10,7 @@ use super::Command;
 use super::arguments::{Arguments, parse_integer};
 use super::key::database_number;
 use super::reply::Error;
+use super::scan::Page;
 use super::table::{Parse, Spec};
 
 /// A command on all keys of a database.
@@ -35,12 +36,8 @@ pub enum DatabaseCommand {
     /// Reply: the cursor of the next page, 0 after the last one, and an array of keys, which may be empty.
     /// Cost: O(count). Source: <https://redis.io/commands/scan>, Redis 7.2.
     Scan {
-        /// Where to go on; 0 is the start.
-        cursor: u64,
-        /// Only keys that match it.
-        pattern: Option<Bytes>,
-        /// How many keys to look at, about; at least 1.
-        count: u64,
+        /// Where to go on, what to show, how many keys to look at.
+        page: Page,
         /// Only keys of the type with this name.
         kind: Option<Bytes>,
     },
@@ -125,32 +122,16 @@ fn keys(arguments: &mut Arguments<'_>) -> Result<Command, Error> {
 }
 
 fn scan(arguments: &mut Arguments<'_>) -> Result<Command, Error> {
-    let cursor = parse_cursor(&arguments.take()?)?;
-    let (mut pattern, mut count, mut kind) = (None, 10, None);
+    let cursor = Page::cursor(arguments)?;
+    let (mut page, mut kind) = (Page::new(cursor), None);
     while !arguments.is_empty() {
-        if arguments.len() < 2 {
-            return Err(Error::Syntax);
-        } else if arguments.keyword("match") {
-            pattern = Some(arguments.take()?);
-        } else if arguments.keyword("count") {
-            let number = arguments.integer()?;
-            count = u64::try_from(number).ok().filter(|n| *n > 0).ok_or(Error::Syntax)?;
-        } else if arguments.keyword("type") {
-            kind = Some(arguments.take()?);
-        } else {
+        if arguments.keyword("type") {
+            kind = Some(arguments.take().map_err(|_| Error::Syntax)?);
+        } else if !page.option(arguments)? {
             return Err(Error::Syntax);
         }
     }
-    Ok(Command::Database(DatabaseCommand::Scan { cursor, pattern, count, kind }))
-}
-
-/// Reads the cursor of a SCAN or its kin.
-///
-/// # Errors
-/// When it is no unsigned 64-bit number in decimal.
-pub fn parse_cursor(text: &[u8]) -> Result<u64, Error> {
-    let text = std::str::from_utf8(text).ok();
-    text.and_then(|text| text.parse().ok()).ok_or(Error::text("ERR invalid cursor"))
+    Ok(Command::Database(DatabaseCommand::Scan { page, kind }))
 }
 
 fn random(_: &mut Arguments<'_>) -> Result<Command, Error> {

@@ -30,6 +30,12 @@ pub struct Page {
 }
 
 impl Page {
+    /// A page from `cursor` on, with everything else as it is if the client does not say.
+    #[must_use]
+    pub const fn new(cursor: u64) -> Self {
+        Self { cursor, pattern: None, count: COUNT_DEFAULT }
+    }
+
     /// Reads the cursor, which may have leading zeros as Redis allows.
     ///
     /// # Errors
@@ -47,7 +53,7 @@ impl Page {
     /// `ERR invalid cursor`, [`Error::Syntax`] or [`Error::NotInteger`].
     pub fn parse(arguments: &mut Arguments<'_>) -> Result<Self, Error> {
         let cursor = Self::cursor(arguments)?;
-        let mut page = Self { cursor, pattern: None, count: COUNT_DEFAULT };
+        let mut page = Self::new(cursor);
         while !arguments.is_empty() {
             if !page.option(arguments)? {
                 return Err(Error::Syntax);

@@ -22,10 +22,10 @@ impl<'a> Reader<'a> {
                 let matching = self.live_keys().filter(|key| glob::matches(pattern, key));
                 Reply::Array(matching.cloned().map(Reply::Bulk).collect())
             }
-            DatabaseCommand::Scan { cursor, pattern, count, kind } => {
-                let (next, keys) = self.scan(*cursor, *count, |key, record| {
+            DatabaseCommand::Scan { page, kind } => {
+                let (next, keys) = self.scan(page.cursor, page.count, |key, record| {
                     let name = record.value.type_name().as_bytes();
-                    pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, key))
+                    page.pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, key))
                         && kind.as_ref().is_none_or(|kind| kind.eq_ignore_ascii_case(name))
                 });
                 let next = Bytes::from(next.to_string());

@@ -16,8 +16,8 @@ mod inspect;
 mod key;
 mod list;
 mod random;
-mod sample;
 mod restore;
+mod sample;
 #[cfg(test)]
 mod script;
 mod session;

@@ -1,0 +1,131 @@
+//! Tests of the snapshot: what is in it, that it stands still, and that damaged ones are refused.
+//!
+//! Owns hand-made states and damage. Random ones stand in `property.rs`. Invariant: a restored keyspace writes the same
+//! chunks again.
+
+use bytes::Bytes;
+
+use crate::codec;
+use crate::keyspace::script::Script;
+use crate::keyspace::snapshot::{CHUNK_MAX, FORMAT, Item, Kind};
+use crate::keyspace::{Error, Keyspace, Limits, Restore};
+use crate::time::Timestamp;
+
+pub(super) fn chunks(keyspace: &Keyspace) -> Vec<Bytes> {
+    keyspace.snapshot().chunks().collect()
+}
+
+pub(super) fn restore(chunks: &[Bytes]) -> Result<Keyspace, Error> {
+    let mut restore = Restore::new(Limits::default());
+    for chunk in chunks {
+        restore.feed(chunk)?;
+    }
+    restore.finish()
+}
+
+fn filled() -> Script {
+    let mut script = Script::new();
+    for request in ["SET s v EX 100", "INCR n", "HSET h f v g w", "SET gone x", "DEL gone"] {
+        script.run(request);
+    }
+    script.database = 3;
+    script.run("SET s three");
+    script.run("SWAPDB 3 4");
+    script
+}
+
+#[test]
+fn a_restored_keyspace_is_the_same() {
+    let mut script = filled();
+    let taken = chunks(&script.keyspace);
+    let restored = restore(&taken).unwrap();
+    assert_eq!(chunks(&restored), taken);
+    assert_eq!(restored.snapshot().digest(), script.keyspace.snapshot().digest());
+    assert_eq!(restored.revision(), script.keyspace.revision());
+    assert_eq!(restored.next_deadline(), script.keyspace.next_deadline());
+    let watched = script.watch(&["gone"]);
+    script.keyspace = restored;
+    script.database = 0;
+    script.expect(&[("GET s", "$v"), ("TTL s", ":100"), ("HGET h g", "$w"), ("DBSIZE", ":3")]);
+    assert_eq!(script.exec(watched, &[]), "*[]");
+    script.wait(100_000);
+    script.expect(&[("GET s", "nil"), ("GET n", "$1")]);
+}
+
+#[test]
+fn writes_after_a_snapshot_do_not_show_in_it() {
+    let mut script = filled();
+    script.database = 0;
+    let before = chunks(&script.keyspace);
+    let snapshot = script.keyspace.snapshot();
+    for request in ["SET s other", "HSET h f x", "DEL n", "SET new 1", "APPEND s x", "FLUSHALL"] {
+        script.run(request);
+    }
+    assert_eq!(snapshot.chunks().collect::<Vec<_>>(), before);
+    assert_ne!(chunks(&script.keyspace), before);
+}
+
+#[test]
+fn a_large_collection_is_split_over_chunks() {
+    let mut script = Script::new();
+    for field in 0..60 {
+        script.run(&format!("HSET h f{field} {}", "v".repeat(50_000)));
+    }
+    for field in 0..40_000 {
+        script.run(&format!("HSET many f{field} v"));
+    }
+    let taken = chunks(&script.keyspace);
+    assert!(taken.len() > 5, "{} chunks", taken.len());
+    assert!(taken.iter().all(|chunk| chunk.len() <= CHUNK_MAX));
+    assert_eq!(chunks(&restore(&taken).unwrap()), taken);
+}
+
+#[test]
+fn damaged_snapshots_are_refused() {
+    let taken = chunks(&filled().keyspace);
+    assert!(matches!(restore(&[]), Err(Error::Incomplete { number: 0 })));
+    let (last, rest) = taken.split_last().unwrap();
+    assert!(matches!(restore(rest), Err(Error::Incomplete { .. })));
+    assert!(restore(std::slice::from_ref(last)).is_err(), "an end without a start");
+    assert!(restore(&[&taken[..], &taken[..]].concat()).is_err(), "twice");
+    for place in 0..rest[0].len() {
+        let mut damaged = rest[0].to_vec();
+        damaged[place] ^= 1;
+        assert!(restore(&[damaged.into(), last.clone()]).is_err(), "byte {place}");
+    }
+}
+
+fn snapshot_of(items: &[Item]) -> Result<Keyspace, Error> {
+    let start = Item::Start { format: FORMAT, now: Timestamp::ZERO, revision: 1 };
+    let chunk = codec::encode(&[&[start], items].concat());
+    let digest = super::super::shards::hash_of(&chunk);
+    let end = Item::End { chunks: 1, items: items.len() as u64 + 1, digest };
+    restore(&[chunk, codec::encode(&vec![end])])
+}
+
+#[test]
+fn snapshots_that_make_no_sense_are_refused() {
+    let key = Bytes::from_static(b"k");
+    let home = Item::Database { number: 0, swapped: 0 };
+    let string = Item::String { key: key.clone(), deadline: None, revision: 1, value: key.clone() };
+    let begin = |kind| Item::Collection { key: key.clone(), deadline: None, revision: 1, kind };
+    let member = Item::Member(key.clone());
+    assert!(snapshot_of(&[]).is_ok(), "what is made here is sound");
+    assert!(snapshot_of(&[home.clone(), begin(Kind::Members), member.clone()]).is_ok());
+    for (items, what) in [
+        (vec![string.clone()], "no database"),
+        (vec![Item::Database { number: 16, swapped: 0 }], "database 16"),
+        (vec![home.clone(), string.clone(), string.clone()], "a key twice"),
+        (vec![home.clone(), begin(Kind::Hash)], "an empty collection"),
+        (vec![home.clone(), begin(Kind::Members), member.clone(), member.clone()], "twice"),
+        (vec![home.clone(), begin(Kind::Integers), Item::Integer(2), Item::Integer(1)], "order"),
+        (vec![home.clone(), begin(Kind::Hash), member.clone()], "a member of a hash"),
+        (vec![member], "a member of nothing"),
+        (vec![Item::Batch { serial: 1, count: 0 }], "a batch of no session"),
+        (vec![Item::Part(super::super::snapshot::Part::Waits)], "no waits"),
+        (vec![Item::Start { format: FORMAT, now: Timestamp::ZERO, revision: 1 }], "two starts"),
+        (vec![Item::Start { format: 99, now: Timestamp::ZERO, revision: 1 }], "another format"),
+    ] {
+        assert!(snapshot_of(&items).is_err(), "{what}");
+    }
+}
