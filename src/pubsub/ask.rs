@@ -50,7 +50,7 @@ impl Hub {
         kind: Kind,
         channels: Vec<Bytes>,
     ) -> Vec<u64> {
-        let limit = self.config.name_max.as_u64();
+        let limit = self.config.name_limit();
         // Nobody listens to a name that is too long, and a name asked twice is counted once.
         let names = channels.iter().filter(|name| name.len() as u64 <= limit).cloned();
         let names: BTreeSet<Bytes> = names.collect();
@@ -158,6 +158,7 @@ impl Attaching {
         let _full = outbox.push_control(&Control::Attach { id: self.id });
         let again = deadline.min(Instant::now() + ATTACH_AGAIN);
         tokio::select! {
+            biased;
             outcome = &mut self.done => outcome.is_ok(),
             () = tokio::time::sleep_until(again) => false,
             () = outbox.ended() => false,

@@ -16,8 +16,9 @@ pub struct Config {
     /// more memory on every node, and the transport's `frame_max.publish` must hold it and some more. Lowered: larger
     /// messages are refused with both numbers.
     pub message_max: ByteSize,
-    /// The most bytes of a channel's name or of a pattern that is subscribed to. Default 64 KiB. Raised: a client can
-    /// claim more memory by subscribing. Lowered: longer names are refused with both numbers.
+    /// The most bytes of a channel's name or of a pattern. Default 8 KiB; more than 512 KiB counts as 512 KiB. Raised: a
+    /// client can claim more memory by subscribing, and more time, because matching takes up to the length of the pattern
+    /// times the length of the channel. Lowered: longer names are refused with both numbers.
     pub name_max: ByteSize,
     /// How many channels and patterns one subscriber may listen to. Default 65,536. Raised: one client can claim more
     /// memory. Lowered: more of them are refused with both numbers.
@@ -48,11 +49,21 @@ pub struct Config {
     pub redial_max: Duration,
 }
 
+/// What a name may have at most, so that lists of names fit frames whatever the configuration says.
+const NAME_MAX_MAX: u64 = 512 * 1024;
+
+impl Config {
+    /// Gives the most bytes of a name.
+    pub(super) fn name_limit(&self) -> u64 {
+        self.name_max.as_u64().min(NAME_MAX_MAX)
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             message_max: ByteSize::mib(16),
-            name_max: ByteSize::kib(64),
+            name_max: ByteSize::kib(8),
             subscriptions_per_subscriber_max: 65_536,
             subscriptions_max: 1_048_576,
             subscriber: QueueLimits::default(),

@@ -33,7 +33,7 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
-    /// The name of a channel or pattern is too long. Give up on it.
+    /// The name of a channel or pattern is too long to be subscribed or published to. Give up on it.
     #[error("name of {size} bytes exceeds name_max of {limit} bytes")]
     NameTooLong {
         /// How many bytes it has.

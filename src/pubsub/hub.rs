@@ -5,6 +5,7 @@
 //! their ends.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,7 +27,6 @@ use crate::ids::NodeId;
 const COPY_MAX: usize = 16 * 1024;
 
 /// What all handles and tasks of one node's pub/sub share.
-#[derive(Debug)]
 pub(super) struct Hub {
     pub(super) config: Config,
     /// How peers are reached; none for a process that is alone.
@@ -97,6 +97,13 @@ impl Hub {
         // The sender lives in this hub, so the wait ends only by what it waits for.
         let mut stopped = self.stopped.subscribe();
         let _stopped = stopped.wait_for(|is_stopped| *is_stopped).await;
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The tables may be large, and their lock may be held.
+        f.debug_struct("Hub").field("links", &self.links).finish_non_exhaustive()
     }
 }
 

@@ -168,6 +168,7 @@ async fn run(hub: Arc<Hub>, peer: NodeId, outbox: Arc<Outbox>) {
     loop {
         let opened = Instant::now();
         let ended = tokio::select! {
+            biased;
             ended = stream(&hub, peer, &outbox) => ended,
             () = outbox.discarded() => return,
         };
@@ -187,6 +188,7 @@ async fn run(hub: Arc<Hub>, peer: NodeId, outbox: Arc<Outbox>) {
             return;
         }
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause) => {}
             () = outbox.ended() => return,
         }
@@ -212,6 +214,7 @@ async fn stream(hub: &Arc<Hub>, peer: NodeId, outbox: &Arc<Outbox>) -> Result<()
         links.transport.open(&target, PURPOSE).await.map_err(down)?;
     let Some(hello) = hub.state().up(peer, outbox, links.generation) else { return Ok(()) };
     let ended = tokio::select! {
+        biased;
         ended = write(&mut sender, hello, outbox) => ended,
         reason = read(&mut receiver, hub, peer) => Err(reason),
     };

@@ -102,7 +102,7 @@ impl PubSub {
     /// awaited. [`Kind::Pattern`] counts as [`Kind::Channel`].
     ///
     /// # Errors
-    /// [`Error::MessageTooLarge`] and [`Error::Closed`]; nobody has received it then.
+    /// [`Error::NameTooLong`], [`Error::MessageTooLarge`] and [`Error::Closed`]; nobody has received it then.
     pub fn publish(
         &self,
         kind: Kind,

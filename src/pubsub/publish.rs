@@ -114,7 +114,11 @@ impl Hub {
 
     /// Refuses a message that is too large.
     fn check(&self, channel: &[u8], payload: &[u8]) -> Result<(), Error> {
-        let size = (channel.len() as u64).saturating_add(payload.len() as u64);
+        let (size, limit) = (channel.len() as u64, self.config.name_limit());
+        if size > limit {
+            return Err(Error::NameTooLong { size, limit });
+        }
+        let size = size.saturating_add(payload.len() as u64);
         let limit = self.config.message_max.as_u64();
         if size > limit { Err(Error::MessageTooLarge { size, limit }) } else { Ok(()) }
     }

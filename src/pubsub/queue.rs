@@ -60,6 +60,9 @@ impl Queue {
             *backlog = Backlog { end: Some(end), ..Backlog::default() };
         }
         drop(backlog);
+        if verdict.is_some() {
+            self.arrival.notify_waiters();
+        }
         self.arrival.notify_one();
         if verdict.is_some() { Pushed::Overflowed } else { Pushed::Queued }
     }

@@ -55,6 +55,7 @@ pub(super) async fn serve(hub: Arc<Hub>, inbound: Inbound) {
     let Inbound { remote, mut sender, mut receiver, .. } = inbound;
     let answers = Outbox::new(ANSWERS_MAX);
     let served = tokio::select! {
+        biased;
         stop = serve_stream(&hub, &remote, &mut receiver, &answers) => stop,
         stop = write(&mut sender, &answers) => stop,
         () = hub.stopped() => return,

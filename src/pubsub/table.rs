@@ -37,9 +37,9 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    pub(super) const fn of(config: &Config) -> Self {
+    pub(super) fn of(config: &Config) -> Self {
         Self {
-            name: config.name_max.as_u64(),
+            name: config.name_limit(),
             per_subscriber: config.subscriptions_per_subscriber_max,
             all: config.subscriptions_max,
         }

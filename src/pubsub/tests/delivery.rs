@@ -130,6 +130,55 @@ async fn unsubscribed_and_dropped_subscribers_get_nothing() {
     assert_eq!(pubsub.channels(Kind::Channel, None).await, Vec::<Bytes>::new());
 }
 
+#[tokio::test]
+async fn what_is_too_large_is_refused_with_both_numbers() {
+    let pubsub = PubSub::local(Config::default());
+    let mib = 1024 * 1024;
+    let large = Bytes::from(vec![0; 16 * mib]);
+    let refused = pubsub.publish(Kind::Channel, b"c", large.clone(), false).err();
+    let (size, limit) = (16 * mib as u64 + 1, 16 * mib as u64);
+    assert_eq!(refused, Some(Error::MessageTooLarge { size, limit }));
+    assert!(pubsub.publish(Kind::Channel, b"", large, false).is_ok());
+    let name = vec![0; 8 * 1024 + 1];
+    let refused = pubsub.publish(Kind::Channel, &name, Bytes::new(), false).err();
+    let too_long = Error::NameTooLong { size: 8 * 1024 + 1, limit: 8 * 1024 };
+    assert_eq!(refused.as_ref(), Some(&too_long));
+    assert_eq!(pubsub.subscriber().subscribe(Kind::Pattern, &name), Err(too_long));
+}
+
+#[test]
+fn threads_that_publish_at_once_are_each_heard_in_order() {
+    let pubsub = PubSub::local(Config::default());
+    let subscriber = pubsub.subscriber();
+    subscriber.subscribe(Kind::Pattern, b"from *").unwrap();
+    let (threads, each) = (4_u32, 2_000_u32);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let pubsub = &pubsub;
+            scope.spawn(move || {
+                let own = pubsub.subscriber();
+                for number in 0..each {
+                    let channel = format!("from {thread} {}", number % 3);
+                    own.subscribe(Kind::Channel, channel.as_bytes()).unwrap();
+                    say(pubsub, &channel, number.to_be_bytes().to_vec());
+                    assert!(own.unsubscribe(Kind::Channel, channel.as_bytes()));
+                    assert_eq!(
+                        own.try_receive().unwrap().unwrap().payload,
+                        number.to_be_bytes()[..]
+                    );
+                }
+            });
+        }
+    });
+    let mut next = vec![0_u32; threads as usize];
+    while let Some(message) = subscriber.try_receive().unwrap() {
+        let thread = usize::from(message.channel[5] - b'0');
+        assert_eq!(message.payload, next[thread].to_be_bytes()[..]);
+        next[thread] += 1;
+    }
+    assert_eq!(next, vec![each; threads as usize]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn messages_that_wait_are_sent_before_the_end() {
     let network = MemoryNetwork::new(6);
