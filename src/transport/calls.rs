@@ -281,12 +281,16 @@ where
                 sender.send_all(&mut frames).await?;
             }
             frame = receiver.receive(), if running.len() < concurrency_max.max(1) => {
-                let Some(mut frame) = frame? else { break };
-                if frame.len() < size_of::<u64>() {
-                    return Err(Error::Malformed { what: "call" });
+                let Some(frame) = frame? else { break };
+                let places = concurrency_max.saturating_sub(running.len() + 1);
+                let more = receiver.receive_ready(places)?;
+                for mut frame in std::iter::once(frame).chain(more) {
+                    if frame.len() < size_of::<u64>() {
+                        return Err(Error::Malformed { what: "call" });
+                    }
+                    let number = frame.get_u64();
+                    running.spawn(answered(number, limit, handler(remote.clone(), frame)));
                 }
-                let number = frame.get_u64();
-                running.spawn(answered(number, limit, handler(remote.clone(), frame)));
             }
         }
     }

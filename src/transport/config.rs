@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use super::Class;
+use super::{Class, Error};
 
 /// The keys of the `[transport]` table. All are per node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +87,46 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Checks the values and their relations.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] names the keys and the numbers.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.keep_alive >= self.idle_timeout {
+            return Err(Error::fatal(format!(
+                "keep_alive of {:?} is not below idle_timeout of {:?}",
+                self.keep_alive, self.idle_timeout
+            )));
+        }
+        let counts = [
+            ("handshakes_max", self.handshakes_max, 1),
+            ("handshakes_per_ip_max", self.handshakes_per_ip_max, 1),
+            ("connections_per_node_max", self.connections_per_node_max, 1),
+            ("nodes_max", self.nodes_max, 1),
+            ("streams_max", usize::try_from(self.streams_max).unwrap_or(usize::MAX), 16),
+            ("calls_max", self.calls_max, 1),
+        ];
+        let sizes = [
+            ("stream_window", self.stream_window, ByteSize::kib(16)),
+            ("connection_window", self.connection_window, self.stream_window),
+            ("send_window", self.send_window, ByteSize::kib(16)),
+        ];
+        if let Some((key, count, least)) = counts.iter().find(|(_, count, least)| count < least) {
+            return Err(Error::fatal(format!("{key} of {count} is below the least, {least}")));
+        }
+        if let Some((key, size, least)) = sizes.iter().find(|(_, size, least)| size < least) {
+            return Err(Error::fatal(format!("{key} of {size} is below the least, {least}")));
+        }
+        let most = ByteSize::gib(1);
+        let frames = Class::ALL.map(|class| (class, self.frame_max.configured(class)));
+        if let Some((class, size)) = frames.iter().find(|(_, size)| *size > most) {
+            return Err(Error::fatal(format!("frame_max.{class} of {size} exceeds {most}")));
+        }
+        Ok(())
+    }
+}
+
 /// The largest frame of each class, not counting its length prefix. Raised: a peer can claim more memory per stream.
 /// Lowered: what does not fit is refused with both numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,14 +163,44 @@ impl FrameMax {
     /// Gives the limit of `class` in bytes; never above 1 GiB, so that it fits the length prefix.
     #[must_use]
     pub fn of(&self, class: Class) -> usize {
-        let limit = match class {
+        let limit = self.configured(class).as_u64().min(ByteSize::gib(1).as_u64());
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    }
+
+    const fn configured(&self, class: Class) -> ByteSize {
+        match class {
             Class::Gossip => self.gossip,
             Class::Control => self.control,
             Class::Append => self.append,
             Class::Snapshot => self.snapshot,
             Class::Forward => self.forward,
             Class::Publish => self.publish,
-        };
-        usize::try_from(limit.as_u64().min(ByteSize::gib(1).as_u64())).unwrap_or(usize::MAX)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_refused(config: &Config, words: &[&str]) {
+        let error = config.check().unwrap_err().to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{error}");
+    }
+
+    #[test]
+    fn wrong_values_are_refused_with_key_and_numbers() {
+        let good = Config::default();
+        good.check().unwrap();
+        let keep_alive = good.idle_timeout;
+        check_refused(&Config { keep_alive, ..good.clone() }, &["keep_alive", "idle_timeout"]);
+        check_refused(&Config { streams_max: 1, ..good.clone() }, &["streams_max of 1", "16"]);
+        let connection_window = ByteSize::kib(64);
+        let config = Config { connection_window, ..good.clone() };
+        check_refused(&config, &["connection_window of 64", "256"]);
+        let mut config = good;
+        config.frame_max.append = ByteSize::gib(2);
+        check_refused(&config, &["frame_max.append of 2"]);
     }
 }

@@ -125,12 +125,6 @@ fn window(key: &str, size: ByteSize) -> Result<VarInt, Error> {
 fn transport_config(config: &Config) -> Result<TransportConfig, Error> {
     let idle = IdleTimeout::try_from(config.idle_timeout)
         .map_err(|e| Error::fatal(format!("idle_timeout of {:?}: {e}", config.idle_timeout)))?;
-    if config.keep_alive >= config.idle_timeout {
-        return Err(Error::fatal(format!(
-            "keep_alive of {:?} is not below idle_timeout of {:?}",
-            config.keep_alive, config.idle_timeout
-        )));
-    }
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(Some(idle))

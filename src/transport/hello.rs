@@ -18,6 +18,8 @@ use crate::ids::NodeId;
 
 /// The oldest and the newest version of the node-to-node protocol that this node speaks.
 const VERSIONS: (u16, u16) = (1, 1);
+/// Why a node refuses itself, which is nobody's mistake: its own name may be among its seeds.
+pub(super) const ITSELF: &str = "both ends are the same node";
 /// The most bytes a hello or its answer may have.
 pub(super) const SIZE_MAX: usize = 64 * 1024;
 
@@ -81,7 +83,7 @@ pub(super) fn judge(own: &Identity, hello: &[u8]) -> Result<Remote, String> {
         return Err(difference);
     }
     if hello.node == own.node {
-        return Err(format!("both ends are node {}", own.node));
+        return Err(ITSELF.into());
     }
     if let Some(expected) = hello.expected.filter(|id| *id != own.node) {
         return Err(format!("node {expected} was expected, node {} is here", own.node));

@@ -149,6 +149,7 @@ impl Transport {
         identity: Identity,
         parts: Parts,
     ) -> Result<(Self, Incoming), Error> {
+        config.check()?;
         let tls = tls::configure(&credentials, &identity, &parts.rng_seed)?;
         let name = tls.name.clone();
         let (endpoint, advertised) = endpoint::build(&config, tls, parts, identity.advertise)?;

@@ -4,11 +4,13 @@
 //! [`REMEMBERED_MAX`] entries and writes at most that many lines in [`PAUSE`].
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use super::hello;
 
 /// How long the same kind of warning about the same address is held back.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -29,12 +31,22 @@ pub(super) enum Kind {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Notices(Mutex<BTreeMap<(IpAddr, Kind), Instant>>);
+pub(super) struct Notices(Mutex<BTreeMap<(SocketAddr, Kind), Instant>>);
+
+/// Gives whom a warning is about. The ports of those who dial are theirs to choose, and do not count.
+fn subject(address: SocketAddr, kind: Kind) -> SocketAddr {
+    match kind {
+        Kind::Dialled => address,
+        Kind::Handshake | Kind::Hello | Kind::Malformed => SocketAddr::new(address.ip(), 0),
+    }
+}
 
 impl Notices {
     /// Warns, unless the same was said a moment ago.
     pub(super) fn warn(&self, address: SocketAddr, kind: Kind, reason: &str) {
-        if self.is_due(address.ip(), kind) {
+        if reason == hello::ITSELF {
+            tracing::debug!(%address, "this address is this node's own");
+        } else if self.is_due(subject(address, kind), kind) {
             match kind {
                 Kind::Dialled => tracing::warn!(%address, "no link to this peer: {reason}"),
                 Kind::Handshake => tracing::warn!(%address, "refused a handshake: {reason}"),
@@ -47,21 +59,21 @@ impl Notices {
     /// Tells whether such a warning was given.
     #[cfg(test)]
     pub(super) fn has_said(&self, address: SocketAddr, kind: Kind) -> bool {
-        self.0.lock().contains_key(&(address.ip(), kind))
+        self.0.lock().contains_key(&(subject(address, kind), kind))
     }
 
-    fn is_due(&self, ip: IpAddr, kind: Kind) -> bool {
+    fn is_due(&self, subject: SocketAddr, kind: Kind) -> bool {
         let now = Instant::now();
         let mut said = self.0.lock();
         if said.len() >= REMEMBERED_MAX {
             said.retain(|_, at| now.duration_since(*at) < PAUSE);
         }
-        let is_due = match said.get(&(ip, kind)) {
+        let is_due = match said.get(&(subject, kind)) {
             Some(at) => now.duration_since(*at) >= PAUSE,
             None => said.len() < REMEMBERED_MAX,
         };
         if is_due {
-            said.insert((ip, kind), now);
+            said.insert((subject, kind), now);
         }
         is_due
     }
@@ -76,7 +88,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn warnings_are_held_back_and_their_memory_is_bounded() {
         let notices = Notices::default();
-        let ip = |n: u32| IpAddr::V4(Ipv4Addr::from_bits(n));
+        let ip = |n: u32| SocketAddr::from((Ipv4Addr::from_bits(n), 0));
         assert!(notices.is_due(ip(1), Kind::Hello));
         assert!(!notices.is_due(ip(1), Kind::Hello));
         assert!(notices.is_due(ip(1), Kind::Handshake));

@@ -110,6 +110,54 @@ async fn two_secrets_bridge_a_change() {
     soon(ping(&two, &peer(1))).await.unwrap();
 }
 
+/// Writes an authority and a certificate of it for each name; gives where they are, by name.
+fn pem_files(folder: &std::path::Path, names: &[&str]) -> Vec<Credentials> {
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&authority_key).unwrap();
+    let issuer = rcgen::Issuer::new(params, authority_key);
+    let authorities = folder.join("authorities.pem");
+    std::fs::write(&authorities, authority.pem()).unwrap();
+    let issue = |name: &&str| {
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec![(*name).to_owned()]).unwrap();
+        params.extended_key_usages = vec![
+            rcgen::ExtendedKeyUsagePurpose::ServerAuth,
+            rcgen::ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        let leaf = params.signed_by(&pair, &issuer).unwrap();
+        let (certificate, key) =
+            (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")));
+        std::fs::write(&certificate, leaf.pem()).unwrap();
+        std::fs::write(&key, pair.serialize_pem()).unwrap();
+        Credentials::Pem { certificate, key, authorities: authorities.clone() }
+    };
+    names.iter().map(issue).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn certificate_files_serve_as_well_and_only_for_this_cluster() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["game.quorate.internal", "www.example.com"];
+    let [own, foreign] = pem_files(folder.path(), &names).try_into().unwrap();
+    let plan = |credentials: &Credentials| Plan {
+        credentials: Some(credentials.clone()),
+        ..Plan::default()
+    };
+    let network = MemoryNetwork::new(1);
+    let (one, _incoming) = plan(&own).start(&network, 1).await;
+    let (two, incoming) = plan(&own).start(&network, 2).await;
+    echo(incoming);
+    soon(ping(&one, &TWO)).await.unwrap();
+    drop((one, two));
+    // Of the same authority, but for another purpose: refused, whichever side it is on.
+    let reason = refusal(plan(&foreign), plan(&own), TWO, Kind::Handshake).await;
+    assert!(reason.contains("www.example.com"), "{reason}");
+    let reason = refusal(plan(&own), plan(&foreign), TWO, Kind::Handshake).await;
+    assert!(reason.contains("www.example.com"), "{reason}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_who_open_at_once_share_one_connection() {
     let network = MemoryNetwork::new(1);
@@ -143,6 +191,31 @@ async fn a_node_does_not_dial_itself() {
     let (one, _incoming) = Plan::default().start(&network, 1).await;
     let seed = Peer { id: None, address: address(1) };
     assert!(matches!(soon(ping(&one, &seed)).await, Err(Error::Unreachable { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lanes_carry_what_they_can_and_never_wait() {
+    let network = MemoryNetwork::new(1);
+    let (one, _incoming) = Plan::default().start(&network, 1).await;
+    let lanes = one.lanes(purpose(Class::Gossip));
+    let message = |n: u32| Bytes::copy_from_slice(&n.to_be_bytes());
+    let taken = (0..200).filter(|n| lanes.push(address(2), message(*n))).count();
+    assert_eq!(taken, 64);
+    tokio::time::sleep(SOON).await;
+    // The peer comes, and what is pushed from now on arrives, in order.
+    let (two, mut incoming) = Plan::default().start(&network, 2).await;
+    assert!(lanes.push(address(2), message(1)) && lanes.push(address(2), message(2)));
+    let mut inbound = soon(incoming.accept()).await.unwrap();
+    for n in [1, 2] {
+        assert_eq!(soon(inbound.receiver.receive()).await.unwrap(), Some(message(n)));
+    }
+    // It goes and comes back; the lane follows.
+    drop((two, inbound, incoming));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let (_two, mut incoming) = Plan::default().start_as(&network, 2, 22).await;
+    lanes.push(address(2), message(3));
+    let mut inbound = soon(incoming.accept()).await.unwrap();
+    assert_eq!(soon(inbound.receiver.receive()).await.unwrap(), Some(message(3)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -31,6 +31,8 @@ struct Plan {
     cluster: &'static str,
     secret: u8,
     previous: Option<u8>,
+    /// Instead of the secrets.
+    credentials: Option<Credentials>,
     settings: Vec<(String, String)>,
     config: Config,
 }
@@ -41,6 +43,7 @@ impl Default for Plan {
             cluster: "game",
             secret: 1,
             previous: None,
+            credentials: None,
             settings: vec![("session_timeout".into(), "2s".into())],
             config: Config::default(),
         }
@@ -85,10 +88,10 @@ impl Plan {
     }
 
     async fn start_on(self, socket: Socket, node: u64) -> Result<(Transport, Incoming), Error> {
-        let credentials = Credentials::Secret {
+        let credentials = self.credentials.unwrap_or_else(|| Credentials::Secret {
             current: secret(self.secret),
             previous: self.previous.map(secret),
-        };
+        });
         let identity = Identity {
             cluster: self.cluster.parse().unwrap(),
             node: id(node),
