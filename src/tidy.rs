@@ -173,7 +173,7 @@ fn check_sizes(source: &Source, tokens: &[Token<'_>], report: &mut impl FnMut(us
     }
     for (index, pair) in tokens.windows(2).enumerate() {
         let [keyword, name] = pair else { continue };
-        if keyword.text != "fn" || !name.is_word() {
+        if keyword.text != "fn" || !is_word(name.text) {
             continue;
         }
         let length = (function_end(tokens, index) + 1).saturating_sub(keyword.line);
@@ -297,13 +297,16 @@ fn check_map(sources: &[Source]) -> Vec<Finding> {
         .map(|(folder, _)| folder)
         .filter(|folder| folder.starts_with("src/") && !folder.ends_with("/tests"))
         .collect();
-    let missing = |folder: &&&str| !map.text.contains(&format!("`{folder}`"));
-    let finding = |folder: &&str| Finding {
-        path: map.path.clone(),
-        line: 1,
-        advice: format!("name the folder `{folder}` and what it owns"),
+    let named: BTreeSet<&str> =
+        map.text.split('`').filter(|word| word.starts_with("src/")).collect();
+    let exists = |path: &&str| {
+        *path == "src/adapters/resp"
+            || sources.iter().any(|s| s.path == *path || s.path.starts_with(&format!("{path}/")))
     };
-    folders.iter().filter(missing).map(finding).collect()
+    let missing = folders.difference(&named).map(|folder| format!("name the folder `{folder}`"));
+    let gone = named.iter().filter(|path| !exists(path)).map(|path| format!("`{path}` is gone"));
+    let finding = |advice| Finding { path: map.path.clone(), line: 1, advice };
+    missing.chain(gone).map(finding).collect()
 }
 
 /// Gives the module path of a file: `src/a/b.rs` and `src/a/b/mod.rs` are `a::b`, the root is empty.
@@ -369,7 +372,7 @@ fn paths<'a>(tokens: &[Token<'a>]) -> Vec<PathUse<'a>> {
         let next_is_path = tokens.get(index + 1).is_some_and(|next| next.text == "::");
         let after_path = before(1) == "::" && is_word(before(2)) && before(2) != "use";
         let is_head = !after_path && before(1) != "." && (next_is_path || before(1) == "use");
-        if token.is_word() && is_head || token.text == "{" && before(1) == "use" {
+        if is_word(token.text) && is_head || token.text == "{" && before(1) == "use" {
             let inline_depth = braces.iter().filter(|is_mod| **is_mod).count();
             index = read_path(tokens, index, &[], &mut |line, parts| {
                 found.push(PathUse { line, parts, inline_depth });
@@ -403,7 +406,7 @@ fn read_path<'a>(
             }
             return index;
         }
-        if !token.is_word() && token.text != "*" {
+        if !is_word(token.text) && token.text != "*" {
             break;
         }
         parts.push(token.text);
@@ -427,12 +430,6 @@ fn read_path<'a>(
 struct Token<'a> {
     text: &'a str,
     line: usize,
-}
-
-impl Token<'_> {
-    fn is_word(&self) -> bool {
-        is_word(self.text)
-    }
 }
 
 fn is_word(text: &str) -> bool {
@@ -541,8 +538,9 @@ fn the_house_is_tidy() {
 /// Gives the findings of one planted file, beside a map that names `src/keyspace` only.
 fn plant(path: &str, text: &str) -> String {
     let map = Source { path: "ARCHITECTURE.md".to_owned(), text: "`src/keyspace`".to_owned() };
+    let other = Source { path: "src/keyspace/b.rs".to_owned(), text: "//! h\n".to_owned() };
     let planted = Source { path: path.to_owned(), text: text.to_owned() };
-    check(&[map, planted]).iter().map(|finding| format!("{finding}\n")).collect()
+    check(&[planted, other, map]).iter().map(|finding| format!("{finding}\n")).collect()
 }
 
 #[test]
@@ -584,6 +582,7 @@ fn each_rule_finds_its_planted_violation() {
         ("benches/a.rs", "//! h\nfn f() { todo!() }", "'todo!' left behind"),
         ("cluster-tests/a.mjs", "#!/usr/bin/env node\nlet a;", "begin with a header"),
         ("src/node/a.rs", "//! h\n", "name the folder `src/node`"),
+        ("ARCHITECTURE.md", "`src/keyspace` `src/attic`", "`src/attic` is gone"),
     ] {
         let found = plant(path, text);
         assert!(found.contains(expected), "{path} with\n{text}\nfound {found}, not '{expected}'");

@@ -18,6 +18,9 @@ pub enum Error {
     /// A secret file that cannot be used.
     #[error("{0}")]
     Secret(String),
+    /// What a room refuses in its own table; the text begins with the table's name.
+    #[error("{0}")]
+    Room(String),
     /// A value that is not allowed whatever the other keys say.
     #[error("{key} of {found} is not {allowed}")]
     Range {

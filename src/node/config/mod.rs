@@ -17,6 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use self::error::Error;
 pub use self::tables::{ClusterConfig, NodeConfig};
 use crate::consensus;
+use crate::membership;
 use crate::pubsub;
 use crate::transport::{self, Credentials, Secret};
 
@@ -37,6 +38,8 @@ pub struct File<R, H> {
     pub node: NodeConfig,
     /// Bytes between nodes.
     pub transport: transport::Config,
+    /// Who is here.
+    pub membership: membership::Config,
     /// One order of writes.
     pub consensus: consensus::Config,
     /// Messages to listeners.
@@ -91,10 +94,18 @@ where
 impl<R, H> File<R, H> {
     /// Takes the tables of the doors out.
     pub fn split(self) -> (Config, R, H) {
-        let Self { cluster, node, transport, consensus, pubsub, resp, http } = self;
+        let Self { cluster, node, transport, membership, consensus, pubsub, resp, http } = self;
         let (no_resp, no_http) = (Unread, Unread);
-        let config =
-            Config { cluster, node, transport, consensus, pubsub, resp: no_resp, http: no_http };
+        let config = Config {
+            cluster,
+            node,
+            transport,
+            membership,
+            consensus,
+            pubsub,
+            resp: no_resp,
+            http: no_http,
+        };
         (config, resp, http)
     }
 

@@ -22,6 +22,7 @@ impl<R, H> File<R, H> {
     pub fn check(&self) -> Result<(), Error> {
         self.check_cluster()?;
         self.check_node()?;
+        self.membership.check().map_err(|error| Error::Room(error.to_string()))?;
         self.check_sizes()
     }
 

@@ -63,6 +63,10 @@ fn broken_relation_names_both_keys_and_both_values() {
             "transport.keep_alive of 2s must be less than transport.idle_timeout of 1.5s",
         ),
         (
+            "membership = { gossip_interval = \"1ms\" }",
+            "membership: gossip_interval of 1ms is below the least, 10ms",
+        ),
+        (
             "node = { advertise = \"10.0.0.1:0\" }",
             "node.advertise of 10.0.0.1:0 is not an address others can reach",
         ),
