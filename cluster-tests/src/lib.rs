@@ -6,6 +6,7 @@
 //! Invariant: a check that cannot run on this machine says so; it never counts as passed.
 
 pub mod client;
+pub mod failover;
 pub mod failure;
 pub mod process;
 pub mod reply;

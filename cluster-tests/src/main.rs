@@ -2,5 +2,181 @@
 //!
 //! Owns: the command line. Does not own: what the tools do. Invariant: exit code 0 means that everything
 //! asked for was done and passed.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for a terminal")]
 
-fn main() {}
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use cluster_tests::failover::{self, Load};
+use cluster_tests::failure::{Failure, Outcome};
+use cluster_tests::process::{Cluster, RedisServer, redis_server};
+use cluster_tests::script::{self, Flavour, Target};
+
+#[derive(Debug, Parser)]
+#[command(about = "Tests whole clusters from outside")]
+struct Line {
+    #[command(subcommand)]
+    tool: Tool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Tool {
+    /// Kills the leader under load, again and again, and measures how long no write is answered
+    Failover(FailoverLine),
+    /// Runs a command with servers at hand, and stops them when it ends
+    With(WithLine),
+    /// Runs script files against servers that are there already
+    Script(ScriptLine),
+}
+
+#[derive(Debug, Args)]
+struct FailoverLine {
+    /// How many leaders to kill, each of a fresh cluster
+    #[arg(long, default_value_t = 20)]
+    rounds: usize,
+    /// Clients at each node, which write one after the other
+    #[arg(long, default_value_t = 4)]
+    writers: usize,
+    /// How long the load goes on before the kill
+    #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
+    before: f64,
+    /// How long the load goes on after both survivors accept writes again
+    #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
+    after: f64,
+}
+
+#[derive(Debug, Args)]
+struct WithLine {
+    /// How many quorate nodes to start
+    #[arg(long, default_value_t = 3)]
+    nodes: usize,
+    /// Start a redis-server instead
+    #[arg(long)]
+    redis: bool,
+    /// The command, which finds the servers in its environment
+    #[arg(required = true, trailing_var_arg = true)]
+    command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct ScriptLine {
+    /// The RESP addresses of the nodes, for connections A, B and so on
+    #[arg(long, required = true, value_delimiter = ',', value_name = "IP:PORT")]
+    address: Vec<std::net::SocketAddr>,
+    /// The servers are the reference
+    #[arg(long)]
+    redis: bool,
+    /// The script files
+    #[arg(required = true)]
+    files: Vec<std::path::PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result = match Line::parse().tool {
+        Tool::Failover(line) => run_failover(&line).await,
+        Tool::With(line) => with_servers(&line).await,
+        Tool::Script(line) => run_scripts(&line).await,
+    };
+    result.unwrap_or_else(|failure| {
+        eprintln!("cluster-tests: {failure}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run_failover(line: &FailoverLine) -> Outcome<ExitCode> {
+    let load = Load {
+        writers: line.writers,
+        before: Duration::from_secs_f64(line.before),
+        after: Duration::from_secs_f64(line.after),
+    };
+    let mut gaps = Vec::new();
+    let mut failures = 0;
+    for number in 1..=line.rounds {
+        match failover::round(&load).await {
+            Ok(round) => {
+                println!("round {number}: {round}");
+                gaps.push(round.gap);
+            }
+            Err(failure) => {
+                failures += 1;
+                println!("round {number}: FAILED: {failure}");
+            }
+        }
+    }
+    if let Some((median, worst)) = failover::median_and_worst(&mut gaps) {
+        println!("write gap over {} kills: median {median:?}, worst {worst:?}", gaps.len());
+    }
+    Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn with_servers(line: &WithLine) -> Outcome<ExitCode> {
+    let list = |items: &[String]| items.join(",");
+    if line.redis {
+        let program =
+            redis_server().ok_or_else(|| Failure::new("no redis-server is to be found"))?;
+        let server = RedisServer::start(&program).await?;
+        let address = server.address.to_string();
+        return run_command(line, &[("FLAVOUR", "redis".into()), ("RESP", address)]).await;
+    }
+    let cluster = Cluster::start(line.nodes).await?;
+    let each = |field: fn(&cluster_tests::process::Node) -> String| {
+        list(&cluster.nodes.iter().map(field).collect::<Vec<_>>())
+    };
+    let environment = [
+        ("FLAVOUR", "quorate".to_owned()),
+        ("RESP", each(|node| node.resp.to_string())),
+        ("HTTP", each(|node| node.http.to_string())),
+        ("PIDS", each(|node| node.process.pid().to_string())),
+        ("PROGRAM", cluster.program.display().to_string()),
+    ];
+    let code = run_command(line, &environment).await?;
+    if code != ExitCode::SUCCESS {
+        for node in &cluster.nodes {
+            eprintln!("{}", node.process.log_end());
+        }
+    }
+    Ok(code)
+}
+
+/// Runs the command with `QUORATE_TEST_*` variables; an interrupt ends it and the servers.
+async fn run_command(line: &WithLine, environment: &[(&str, String)]) -> Outcome<ExitCode> {
+    let Some((program, arguments)) = line.command.split_first() else {
+        return Err(Failure::new("no command"));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    for (name, value) in environment {
+        command.env(format!("QUORATE_TEST_{name}"), value);
+    }
+    if let Some(folder) = std::env::current_exe()?.parent() {
+        command.env("QUORATE_TEST_TOOLS", folder);
+    }
+    let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn()?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        status = child.wait() => {
+            let code = status?.code().and_then(|code| u8::try_from(code).ok());
+            Ok(ExitCode::from(code.unwrap_or(1)))
+        }
+        _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
+        _ = terminate.recv() => Err(Failure::new("terminated")),
+    }
+}
+
+async fn run_scripts(line: &ScriptLine) -> Outcome<ExitCode> {
+    let flavour = if line.redis { Flavour::Redis } else { Flavour::Quorate };
+    let target = Target { flavour, nodes: line.address.clone(), first: 0 };
+    let mut code = ExitCode::SUCCESS;
+    for file in &line.files {
+        match script::run(&script::load(file)?, &target).await {
+            Ok(count) => println!("{}: {count} steps passed", file.display()),
+            Err(failure) => {
+                println!("{failure}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    Ok(code)
+}
