@@ -129,6 +129,7 @@ async fn with_servers(line: &WithLine) -> Outcome<ExitCode> {
         ("RESP", each(|node| node.resp.to_string())),
         ("HTTP", each(|node| node.http.to_string())),
         ("PIDS", each(|node| node.process.pid().to_string())),
+        ("LEADER", cluster.leader().await?.to_string()),
         ("PROGRAM", cluster.program.display().to_string()),
     ];
     let code = run_command(line, &environment).await?;
