@@ -95,6 +95,14 @@ impl Report {
     }
 }
 
+fn on_keyspace(report: &mut Report, scripts: &[&Script]) {
+    let scripts: Vec<&Script> =
+        scripts.iter().copied().filter(|script| script.on_keyspace).collect();
+    for (name, script) in report.wanted("keyspace", &scripts) {
+        report.add(&name, &script::run_on_keyspace(script));
+    }
+}
+
 async fn on_redis(report: &mut Report, scripts: &[&Script]) {
     let wanted = report.wanted("redis", scripts);
     if wanted.is_empty() {
@@ -163,6 +171,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     runtime.block_on(async {
+        on_keyspace(&mut report, &scripts);
         on_redis(&mut report, &scripts).await;
         on_cluster(&mut report, &scripts).await;
     });

@@ -6,13 +6,15 @@
 //! Invariant: every line of a script is either understood or an error; nothing is skipped in silence.
 
 mod expect;
+mod keyspace;
 mod parse;
 mod run;
 
 use std::path::{Path, PathBuf};
 
 pub use expect::{Captures, Expected, Order, Shape};
-pub use run::{Flavour, Target, judge, run};
+pub use keyspace::run_on_keyspace;
+pub use run::{Flavour, Target, run};
 
 use crate::failure::{Failure, Outcome};
 

@@ -64,7 +64,8 @@ pub async fn run(script: &Script, target: &Target) -> Outcome<usize> {
     Ok(exchanges)
 }
 
-fn cut(text: &str) -> String {
+/// Shortens a request for a message.
+pub(super) fn cut(text: &str) -> String {
     let mut short: String = text.chars().take(160).collect();
     if short.len() < text.len() {
         short.push('…');
@@ -73,10 +74,7 @@ fn cut(text: &str) -> String {
 }
 
 /// Checks the only reply of a step, for targets without connections.
-///
-/// # Errors
-/// With the expectation and the reply.
-pub fn judge(step: &Step, reply: &Reply, captures: &mut Captures) -> Outcome {
+pub(super) fn judge(step: &Step, reply: &Reply, captures: &mut Captures) -> Outcome {
     let mut lines = step.replies.iter().filter(|line| line.only != Some(Flavour::Redis));
     let (Some(line), None) = (lines.next(), lines.next()) else {
         return Err(Failure::new("a step of the bare keyspace has one reply"));
@@ -156,11 +154,8 @@ impl Run<'_> {
 
     async fn once(&mut self, step: &Step, number: Option<u64>) -> Outcome {
         let bytes = match &step.request {
-            Request::Command(words) => {
-                let words = words
-                    .iter()
-                    .map(|word| self.fill(word, number))
-                    .collect::<Outcome<Vec<_>>>()?;
+            Request::Command(_) => {
+                let words = filled(step, &self.captures, number)?;
                 let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
                 encode(&words)
             }
@@ -197,11 +192,34 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Puts the number of a repetition for `{i}` and a kept value for `${name}`.
-    fn fill(&self, word: &[u8], number: Option<u64>) -> Outcome<Vec<u8>> {
+    /// Follows a cursor to its end and compares all elements seen, each counted once.
+    async fn scan(&mut self, step: &Step) -> Outcome {
+        let mut words = filled(step, &self.captures, None)?;
+        let mut pages = Pages::of(&words);
+        loop {
+            let page: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            let reply = self.connection(step.connection).await?.call(&page).await?;
+            match pages.add(&reply)? {
+                Some(cursor) => pages.turn(&mut words, cursor),
+                None => return pages.judge(step, &mut self.captures),
+            }
+        }
+    }
+}
+
+/// Returns the words of a command, with the number of a repetition for `{i}` and a kept value for `${name}`.
+pub(super) fn filled(
+    step: &Step,
+    captures: &Captures,
+    number: Option<u64>,
+) -> Outcome<Vec<Vec<u8>>> {
+    let Request::Command(words) = &step.request else {
+        return Err(Failure::new("not a command"));
+    };
+    let fill = |word: &Vec<u8>| {
         if let Some(name) = word.strip_prefix(b"${").and_then(|rest| rest.strip_suffix(b"}")) {
             let name = String::from_utf8_lossy(name).into_owned();
-            let value = self.captures.get(&name).cloned();
+            let value = captures.get(&name).cloned();
             return value.ok_or_else(|| Failure::new(format!("nothing was kept as {name}")));
         }
         match number {
@@ -209,47 +227,57 @@ impl Run<'_> {
                 let text = String::from_utf8_lossy(word).replace("{i}", &number.to_string());
                 Ok(text.into_bytes())
             }
-            _ => Ok(word.to_vec()),
+            _ => Ok(word.clone()),
+        }
+    };
+    words.iter().map(fill).collect()
+}
+
+/// What an iteration with a cursor has seen.
+pub(super) struct Pages {
+    /// Where the cursor stands among the words.
+    place: usize,
+    paired: bool,
+    seen: Vec<Vec<Reply>>,
+}
+
+impl Pages {
+    pub(super) fn of(words: &[Vec<u8>]) -> Self {
+        let is = |name: &[u8]| words.first().is_some_and(|word| word.eq_ignore_ascii_case(name));
+        Self { place: if is(b"SCAN") { 1 } else { 2 }, paired: is(b"HSCAN"), seen: Vec::new() }
+    }
+
+    /// Takes a page in and returns the cursor of the next one, if there is one.
+    pub(super) fn add(&mut self, reply: &Reply) -> Outcome<Option<Vec<u8>>> {
+        let Some([cursor, Reply::Array(items)]) = reply.elements() else {
+            return Err(Failure::new(format!("not a page of a scan: {reply}")));
+        };
+        for item in items.chunks(if self.paired { 2 } else { 1 }) {
+            if !self.seen.iter().any(|known| known == item) {
+                self.seen.push(item.to_vec());
+            }
+        }
+        let cursor = cursor.bytes().unwrap_or_default();
+        Ok((cursor != b"0").then(|| cursor.to_vec()))
+    }
+
+    /// Puts the cursor into the command.
+    pub(super) fn turn(&self, words: &mut [Vec<u8>], cursor: Vec<u8>) {
+        if let Some(place) = words.get_mut(self.place) {
+            *place = cursor;
         }
     }
 
-    /// Follows a cursor to its end and compares all elements seen, each counted once.
-    async fn scan(&mut self, step: &Step) -> Outcome {
-        let Request::Command(words) = &step.request else {
-            return Err(Failure::new("only a command can be followed by its cursor"));
-        };
-        let by_key = words.first().is_some_and(|word| !word.eq_ignore_ascii_case(b"SCAN"));
-        let paired = words.first().is_some_and(|word| word.eq_ignore_ascii_case(b"HSCAN"));
-        let mut seen: Vec<Vec<Reply>> = Vec::new();
-        let mut words = words.clone();
-        loop {
-            let page: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-            let reply = self.connection(step.connection).await?.call(&page).await?;
-            let Some([cursor, Reply::Array(items)]) = reply.elements() else {
-                return Err(Failure::new(format!("not a page of a scan: {reply}")));
-            };
-            for item in items.chunks(if paired { 2 } else { 1 }) {
-                if !seen.iter().any(|known| known == item) {
-                    seen.push(item.to_vec());
-                }
-            }
-            let cursor = cursor.bytes().unwrap_or_default().to_vec();
-            if cursor == b"0" {
-                break;
-            }
-            if let Some(place) = words.get_mut(usize::from(by_key) + 1) {
-                *place = cursor;
-            }
-        }
-        let all = Reply::Array(seen.concat());
+    /// Compares all that was seen; `(integer) n` in place of a list counts it.
+    pub(super) fn judge(&self, step: &Step, captures: &mut Captures) -> Outcome {
+        let all = Reply::Array(self.seen.concat());
         let Some(line) = step.replies.first() else { return Err(Failure::new("no reply")) };
         let accepted = if let Expected::Exact(Reply::Integer(count)) = &line.expected {
-            // `(integer) n` in place of a list counts the elements.
-            usize::try_from(*count) == Ok(seen.len())
+            usize::try_from(*count) == Ok(self.seen.len())
         } else if let Expected::List { items, open, .. } = &line.expected {
-            let order = if paired { Order::FreePairs } else { Order::Free };
+            let order = if self.paired { Order::FreePairs } else { Order::Free };
             let (shape, items, open) = (Shape::Array, items.clone(), *open);
-            Expected::List { shape, order, items, open }.accepts(&all, &mut self.captures)
+            Expected::List { shape, order, items, open }.accepts(&all, captures)
         } else {
             false
         };
