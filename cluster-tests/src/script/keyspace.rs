@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate::command::{self, Command, Operation};
+use quorate::command::{self, Command, Operation, Request};
 use quorate::keyspace::{Keyspace, Limits};
 use quorate::time::Timestamp;
 
@@ -62,7 +62,7 @@ impl Bare {
                     if self.once(step, None).is_ok() {
                         return Ok(());
                     }
-                    self.now = self.now.saturating_add(TICK);
+                    self.wait();
                 }
                 self.once(step, None)
             }
@@ -80,6 +80,13 @@ impl Bare {
         }
     }
 
+    /// Lets time pass and the keyspace know it, as the leader's tick does.
+    fn wait(&mut self) {
+        self.now = self.now.saturating_add(TICK);
+        let nothing = Request::Transaction { watched: Vec::new(), operations: Vec::new() };
+        self.keyspace.apply_request(self.now, &nothing);
+    }
+
     fn once(&mut self, step: &Step, number: Option<u64>) -> Outcome {
         let words = run::filled(step, &self.captures, number)?;
         let reply = self.ask(&words);
@@ -95,7 +102,7 @@ impl Bare {
         let is_write = command.is_write();
         let operation = Operation { database: 0, command };
         in_resp2(&if is_write {
-            self.keyspace.apply_request(self.now, &command::Request::One(operation))
+            self.keyspace.apply_request(self.now, &Request::One(operation))
         } else {
             self.keyspace.read(self.now, &operation)
         })
