@@ -16,7 +16,7 @@ use cluster_tests::process::{
 };
 use cluster_tests::reply::Reply;
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const MIB: usize = 1024 * 1024;
@@ -200,15 +200,18 @@ fn write_secret(path: &Path, secret: &str) -> Outcome {
     Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?)
 }
 
-/// Sends `bytes`, not minding that the server may hang up on the way, and reads what it says at the end.
+/// Sends `bytes`, not minding that the server may hang up on the way, and reads what it says until it does.
 async fn throw(address: SocketAddr, bytes: &[u8]) -> Outcome<Option<String>> {
     let mut stream = TcpStream::connect(address).await?;
-    drop(stream.write_all(bytes).await);
-    drop(stream.shutdown().await);
+    let (mut reader, mut writer) = stream.split();
     let mut answer = Vec::new();
-    let read = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer);
-    match tokio::time::timeout(REPLY_DEADLINE, read).await {
-        // A reset is an end like any other: there was unread input when the server closed.
+    let write = async {
+        drop(writer.write_all(bytes).await);
+        drop(writer.shutdown().await);
+    };
+    // A reset is an end like any other: there was unread input when the server closed.
+    let both = async { tokio::join!(write, reader.read_to_end(&mut answer)) };
+    match tokio::time::timeout(REPLY_DEADLINE, both).await {
         Ok(_) => Ok(Some(String::from_utf8_lossy(&answer).into_owned())),
         Err(_) => Ok(None),
     }
