@@ -5,6 +5,7 @@
 //! client sends becomes a [`Command`] or an [`Error`] with Redis' text.
 
 pub mod arguments;
+pub mod blocking;
 pub mod counter;
 pub mod database;
 mod door;
@@ -15,6 +16,7 @@ pub mod hash;
 pub mod inspect;
 pub mod key;
 pub mod list;
+mod list_parse;
 pub mod number;
 pub mod random;
 pub mod reply;

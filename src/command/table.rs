@@ -12,7 +12,7 @@ use super::Command;
 use super::arguments::{Arguments, parse_integer};
 use super::reply::Error;
 use super::{
-    counter, database, door, expire, hash, inspect, key, list, set, set_algebra, string,
+    blocking, counter, database, door, expire, hash, inspect, key, list, set, set_algebra, string,
     unknown_command,
 };
 use bytes::Bytes;
@@ -66,6 +66,7 @@ const GROUPS: &[&[Spec]] = &[
     set_algebra::SPECS,
     hash::SPECS,
     list::SPECS,
+    blocking::SPECS,
     door::CONNECTION,
     door::SERVER,
     door::PUBSUB_AND_TRANSACTIONS,

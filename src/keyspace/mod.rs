@@ -5,6 +5,7 @@
 //! here looks at anything but the entry and the state before it; apply is total, whatever a client asked.
 
 mod access;
+mod blocking;
 #[cfg(test)]
 mod collection_tests;
 mod counter;

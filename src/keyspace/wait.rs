@@ -1,14 +1,15 @@
 //! Clients that wait for an element of a list (`BLPOP` and its kin), over the whole cluster.
 //!
 //! Owns who waits for which keys, in which order they came, and which lists have become worth a look. What a wait takes
-//! when it is served stands in `list.rs`. Invariant: a wait stands in the queue of each of its keys, and nowhere else.
+//! when it is served stands in `blocking.rs`. Invariant: a wait stands in the queue of each of its keys, and nowhere
+//! else.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::command::ListCommand;
+use crate::command::blocking::BlockingCommand;
 use crate::ids::{SessionId, WaitId};
 
 /// A key of one database.
@@ -18,40 +19,71 @@ pub(crate) type Place = (u8, Bytes);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Wait {
     pub(crate) database: u8,
-    pub(crate) keys: Vec<Bytes>,
-    pub(crate) command: ListCommand,
+    pub(crate) command: BlockingCommand,
 }
 
 /// All waiting clients.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Stored", into = "Stored")]
 pub(crate) struct Waits {
-    next: u64,
+    /// The last number that was given to a wait. Invariant: no wait has a greater one.
+    last: u64,
     waits: BTreeMap<WaitId, Wait>,
-    queues: BTreeMap<Place, VecDeque<WaitId>>,
-    /// Lists that were pushed to within the current entry, in order.
-    #[serde(skip)]
+    /// Who waits for a list, by number, so that the first comer is first. Invariant: none is empty.
+    queues: BTreeMap<Place, BTreeMap<u64, WaitId>>,
+    /// Lists that were pushed to within the current request, in order; empty between requests.
     ready: VecDeque<Place>,
+    /// The same, to be found.
+    is_ready: BTreeSet<Place>,
+}
+
+/// What of it stands in a snapshot; the rest follows from it.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    last: u64,
+    waits: BTreeMap<WaitId, Wait>,
+}
+
+impl From<Waits> for Stored {
+    fn from(waits: Waits) -> Self {
+        Self { last: waits.last, waits: waits.waits }
+    }
+}
+
+impl From<Stored> for Waits {
+    fn from(stored: Stored) -> Self {
+        let mut waits = Self { last: stored.last, ..Self::default() };
+        for (id, wait) in stored.waits {
+            waits.insert(id, wait);
+        }
+        waits
+    }
 }
 
 impl Waits {
     /// Puts a client at the end of the queue of each of its keys.
     pub(crate) fn add(&mut self, session: SessionId, wait: Wait) -> WaitId {
-        self.next = self.next.saturating_add(1);
-        let id = WaitId { session, number: self.next };
-        for key in wait.keys.iter().collect::<BTreeSet<_>>() {
-            self.queues.entry((wait.database, key.clone())).or_default().push_back(id);
+        self.last = self.last.saturating_add(1);
+        let id = WaitId { session, number: self.last };
+        self.insert(id, wait);
+        id
+    }
+
+    fn insert(&mut self, id: WaitId, wait: Wait) {
+        for key in wait.command.sources() {
+            let place = (wait.database, key.clone());
+            self.queues.entry(place).or_default().insert(id.number, id);
         }
         self.waits.insert(id, wait);
-        id
     }
 
     /// Takes a client out of all its queues; gives what it waited for if it was still waiting.
     pub(crate) fn remove(&mut self, id: WaitId) -> Option<Wait> {
         let wait = self.waits.remove(&id)?;
-        for key in &wait.keys {
+        for key in wait.command.sources() {
             let place = (wait.database, key.clone());
             if let Some(queue) = self.queues.get_mut(&place) {
-                queue.retain(|other| *other != id);
+                queue.remove(&id.number);
                 if queue.is_empty() {
                     self.queues.remove(&place);
                 }
@@ -62,7 +94,9 @@ impl Waits {
 
     /// Takes all clients of a session out.
     pub(crate) fn remove_session(&mut self, session: SessionId) {
-        let ids: Vec<_> = self.waits.keys().filter(|id| id.session == session).copied().collect();
+        let first = WaitId { session, number: 0 };
+        let last = WaitId { session, number: u64::MAX };
+        let ids: Vec<_> = self.waits.range(first..=last).map(|(id, _)| *id).collect();
         for id in ids {
             self.remove(id);
         }
@@ -74,27 +108,33 @@ impl Waits {
             return;
         }
         let place = (database, key.clone());
-        if self.queues.contains_key(&place) && !self.ready.contains(&place) {
+        if self.queues.contains_key(&place) && self.is_ready.insert(place.clone()) {
             self.ready.push_back(place);
         }
     }
 
     /// Notes that any list of a database may have come to have elements.
     pub(crate) fn mark_database_ready(&mut self, database: u8) {
-        let places = self.queues.keys().filter(|place| place.0 == database);
-        let places = places.filter(|place| !self.ready.contains(place));
-        self.ready.extend(places.cloned().collect::<Vec<_>>());
+        let from = (database, Bytes::new());
+        let places = self.queues.range(from..).map(|(place, _)| place);
+        for place in places.take_while(|place| place.0 == database) {
+            if self.is_ready.insert(place.clone()) {
+                self.ready.push_back(place.clone());
+            }
+        }
     }
 
     /// The next list worth a look.
     pub(crate) fn next_ready(&mut self) -> Option<Place> {
-        self.ready.pop_front()
+        let place = self.ready.pop_front()?;
+        self.is_ready.remove(&place);
+        Some(place)
     }
 
     /// Who waits first for a list.
     pub(crate) fn first(&self, place: &Place) -> Option<(WaitId, &Wait)> {
-        let id = *self.queues.get(place)?.front()?;
-        Some((id, self.waits.get(&id)?))
+        let (_, id) = self.queues.get(place)?.first_key_value()?;
+        Some((*id, self.waits.get(id)?))
     }
 
     /// Tells whether a client still waits.
@@ -105,5 +145,38 @@ impl Waits {
     /// How many clients wait.
     pub(crate) fn len(&self) -> usize {
         self.waits.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec;
+    use crate::command::list::End;
+
+    fn wait(keys: &[&'static str]) -> Wait {
+        let keys = keys.iter().map(|key| Bytes::from_static(key.as_bytes())).collect();
+        Wait { database: 3, command: BlockingCommand::Pop { keys, end: End::Left, timeout: None } }
+    }
+
+    #[test]
+    fn waits_survive_a_snapshot_with_their_order() {
+        let mut waits = Waits::default();
+        let first = waits.add(SessionId(9), wait(&["a", "b", "a"]));
+        let second = waits.add(SessionId(1), wait(&["b"]));
+        let gone = waits.add(SessionId(1), wait(&["b"]));
+        waits.remove(gone);
+        let mut restored: Waits = codec::decode(&codec::encode(&waits)).unwrap();
+        assert_eq!(restored, waits);
+        let place = (3, Bytes::from_static(b"b"));
+        assert_eq!(
+            restored.first(&place).unwrap().0,
+            first,
+            "the first comer, whatever its session"
+        );
+        restored.remove_session(SessionId(9));
+        assert_eq!(restored.first(&place).unwrap().0, second);
+        assert!(!restored.queues.contains_key(&(3, Bytes::from_static(b"a"))));
+        assert_eq!(restored.add(SessionId(1), wait(&["b"])).number, gone.number + 1);
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Owns the notation: `SADD s a b => 2`, one request a line; `'` quotes an argument; a reply is shown by [`show`].
 
+mod blocking;
 mod hash;
+mod list;
 mod set;
 mod walk;
 
