@@ -133,9 +133,11 @@ fn spop_takes_each_member_once() {
         ask(&mut keyspace, &format!("SADD s {}", all.join(" ")));
         let mut popped = Vec::new();
         for request in ["SPOP s", "SPOP s 7", "SPOP s 1000"] {
-            match ask(&mut keyspace, request) {
-                Reply::Set(members) => popped.extend(members.iter().map(super::show)),
-                one => popped.push(super::show(&one)),
+            let reply = ask(&mut keyspace, request);
+            if let Reply::Set(members) = &reply {
+                popped.extend(members.iter().map(super::show));
+            } else {
+                popped.push(super::show(&reply));
             }
         }
         assert_ne!(popped[..8], *all[..8].iter().map(|m| format!("\"{m}\"")).collect::<Vec<_>>());

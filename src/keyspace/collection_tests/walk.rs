@@ -51,9 +51,9 @@ fn page(keyspace: &mut Keyspace, request: &str) -> (String, Vec<String>) {
     let Reply::Array(parts) = ask(keyspace, request) else { panic!("not a page") };
     let [Reply::Bulk(cursor), Reply::Array(shown)] = &parts[..] else { panic!("not a page") };
     let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
-    let shown = shown.iter().map(|reply| match reply {
-        Reply::Bulk(member) => text(member),
-        _ => panic!("not a text"),
+    let shown = shown.iter().map(|reply| {
+        let Reply::Bulk(member) = reply else { panic!("not a text") };
+        text(member)
     });
     (text(cursor), shown.collect())
 }
