@@ -37,6 +37,7 @@ pub(super) async fn keep(
             is_new
         });
         tokio::select! {
+            biased;
             changed = live.changed() => if changed.is_err() { return },
             _ = ticks.tick() => {}
             () = look.notified() => {}

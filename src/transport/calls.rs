@@ -145,6 +145,7 @@ async fn run(shared: Arc<Shared>, key: Key, caller: Arc<Caller>, inbox: mpsc::Re
     let opening = Opening { purpose: key.1, is_calls: true };
     let error = match shared.open(&key.0, opening).await {
         Ok((sender, receiver, _)) => tokio::select! {
+            biased;
             error = write(&caller, inbox, sender) => error,
             error = read(&caller, receiver) => error,
         },

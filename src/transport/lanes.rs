@@ -96,6 +96,7 @@ async fn write(mut sender: FrameSender, waiting: &mut mpsc::Receiver<Bytes>) {
     let mut messages = Vec::new();
     loop {
         tokio::select! {
+            biased;
             count = waiting.recv_many(&mut messages, LANE_MAX) => {
                 if count == 0 || sender.send_all(&mut messages).await.is_err() {
                     return;

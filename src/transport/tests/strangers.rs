@@ -122,8 +122,35 @@ async fn a_claimed_length_allocates_nothing() {
     drop(two);
 }
 
-/// The same seed gives the same run; what the operating system's randomness decides inside QUIC is left out of the
-/// trace, as are its effects: without loss, only lengths and times remain.
+/// Two nodes talk over a lossy network; the trace of all that they sent.
+async fn conversation(rng_seed: u64) -> Trace {
+    let network = MemoryNetwork::new(rng_seed);
+    network.set_default(Link { loss: 0.1, jitter: Duration::from_millis(3), ..Link::default() });
+    let (one, _incoming) = Plan::default().start(&network, 1).await;
+    let (_two, incoming) = Plan::default().start(&network, 2).await;
+    echo(incoming);
+    for n in 0..200_usize {
+        let request = Bytes::from(vec![1; n * 50]);
+        let answer = one.call(&TWO, purpose(Class::Forward), request, 6 * SOON).await.unwrap();
+        assert_eq!(answer.len(), n * 50);
+    }
+    network.trace()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_packets() {
+    // A runtime for each, so that all begin at the same time of their clock.
+    let run = |rng_seed| {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(conversation(rng_seed))
+    };
+    let first = run(5);
+    assert_eq!(first, run(5));
+    assert_ne!(first, run(6));
+    assert!(first.lost > 20, "{first:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn faults_follow_the_seed() {
     let run = |seed| {
