@@ -53,7 +53,7 @@ pub use self::status::{Role, Status};
 use self::wire::{Answer, Call};
 use crate::codec;
 use crate::command::{Reply, Request};
-use crate::ids::{FormationId, GroupId, NodeId, SessionId};
+use crate::ids::{FormationId, GroupId, NodeId, SessionId, WaitId};
 use crate::keyspace::Limits;
 use crate::time::{Clock, Timestamp};
 use crate::transport::{Class, Inbound, Peer, Purpose, Transport};
@@ -273,21 +273,32 @@ impl Consensus {
         formation::step(&self.shared, others, expect).await;
     }
 
-    /// Submits requests that take effect in their order, next to each other, and gives their replies. `bytes` is about how
-    /// much they hold. Cost: one share of a log entry, one round trip to the leader and one to a majority.
+    /// Submits requests that take effect in their order, next to each other, and gives their replies. Cost: one share of a log entry, one round trip to the leader and one to a majority.
     ///
     /// # Errors
     /// [`Error::TryAgain`] when they surely had no effect, [`Error::Unknown`] when nobody knows.
     ///
     /// # Cancel safety
     /// The requests may still take effect.
-    pub async fn submit(&self, requests: Vec<Request>, bytes: usize) -> Result<Vec<Reply>, Error> {
+    pub async fn submit(&self, requests: Vec<Request>) -> Result<Vec<Reply>, Error> {
         let deadline = Instant::now() + self.shared.config.request_timeout;
         let (done, replies) = oneshot::channel();
+        let bytes = requests.iter().map(codec::size_of).sum();
         let submission = Submission { requests, bytes, deadline, done };
         let room = tokio::time::timeout_at(deadline, self.submissions.send(submission)).await;
         room.map_err(|_| Error::TryAgain)?.map_err(|_| Error::Stopped)?;
         replies.await.map_err(|_| Error::Stopped)?
+    }
+
+    /// Waits for what a wait gets, once `submit` has replied that it is one. Each wait can be asked for once.
+    ///
+    /// # Errors
+    /// [`Error::SessionLost`] when it must be submitted again, [`Error::Unknown`] when it may have been served and the
+    /// element is lost.
+    pub async fn served(&self, wait: WaitId) -> Result<Reply, Error> {
+        let arrival = self.shared.state.pending.take_arrival(wait).ok_or(Error::Unknown)?;
+        let mut replies = arrival.await.map_err(|_| Error::Stopped)??;
+        replies.pop().ok_or(Error::Unknown)
     }
 
     /// Confirms that a read of this node's state now is linearizable; gives the leader's clock. Cost: a share of one round

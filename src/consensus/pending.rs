@@ -20,6 +20,9 @@ use crate::keyspace::{Event, Keyspace, Outcome};
 /// Where the replies of one submission go.
 pub(super) type Done = oneshot::Sender<Result<Vec<Reply>, Error>>;
 
+/// Where the reply to a wait comes out.
+pub(super) type Arrival = oneshot::Receiver<Result<Vec<Reply>, Error>>;
+
 /// Requests of one caller, with the place where their replies go.
 #[derive(Debug)]
 pub(super) struct Submission {
@@ -76,7 +79,10 @@ struct Inner {
     nonce: u64,
     next: u64,
     batches: VecDeque<Batch>,
+    /// Clients that wait for an element.
     blocked: BTreeMap<WaitId, Done>,
+    /// Where their elements come out, until the caller takes it.
+    arrivals: BTreeMap<WaitId, Arrival>,
     /// The session has ended or was never known; a new one is needed.
     is_session_lost: bool,
     /// A batch came too early at the state; all must be sent again.
@@ -120,11 +126,12 @@ impl Inner {
                 continue;
             };
             if let [Reply::Blocked(wait)] = mine {
-                self.blocked.insert(*wait, done);
-            } else {
-                // A caller that went away needs no answer.
-                let _gone = done.send(Ok(mine.to_vec()));
+                let (served, arrival) = oneshot::channel();
+                self.blocked.insert(*wait, served);
+                self.arrivals.insert(*wait, arrival);
             }
+            // A caller that went away needs no answer.
+            let _gone = done.send(Ok(mine.to_vec()));
         }
     }
 
@@ -165,6 +172,11 @@ impl Pending {
     /// The open session.
     pub(super) fn session(&self) -> Option<SessionId> {
         self.inner.lock().session
+    }
+
+    /// Where the reply to a wait comes out. Can be taken once.
+    pub(super) fn take_arrival(&self, wait: WaitId) -> Option<Arrival> {
+        self.inner.lock().arrivals.remove(&wait)
     }
 
     /// How many batches are under way.

@@ -98,7 +98,7 @@ fn hget(field: &str) -> Request {
 }
 
 async fn write(node: &TestNode, field: &str, value: &str) -> Result<Vec<Reply>, Error> {
-    timeout(PATIENCE, node.consensus.submit(vec![hset(field, value)], 10)).await.unwrap()
+    timeout(PATIENCE, node.consensus.submit(vec![hset(field, value)])).await.unwrap()
 }
 
 async fn read(node: &TestNode, field: &str) -> Reply {

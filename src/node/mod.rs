@@ -1,9 +1,93 @@
-//! The assembled node.
+//! The assembled node: the API that programs and doors use.
 //!
-//! Owns its configuration, its life and its status. Invariant: a node that cannot keep its promises stops.
+//! Owns the configuration, the assembly of the rooms below, the life of a node from joining to leaving, its status, and
+//! how requests are split between log and local reads. Does not know doors. Invariant: a node that cannot keep its
+//! promises stops, and says why.
 
+mod assembly;
 pub mod config;
+mod error;
+mod lifecycle;
+mod messages;
+mod report;
+mod requests;
 pub mod status;
 
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+pub use self::assembly::Parts;
 pub use self::config::Config;
+pub use self::error::{Error, StartError};
+use self::lifecycle::Phase;
+pub use self::requests::{Consistency, Interrupt};
 pub use self::status::Status;
+use crate::consensus::Consensus;
+use crate::ids::NodeId;
+use crate::membership::Membership;
+use crate::pubsub::PubSub;
+use crate::transport::Transport;
+
+/// A running node. Cheap to clone; all clones are the same node.
+#[derive(Clone, Debug)]
+pub struct Node(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    id: NodeId,
+    config: Config,
+    transport: Transport,
+    membership: Membership,
+    consensus: Consensus,
+    pubsub: PubSub,
+    phase: watch::Sender<Phase>,
+    failure: watch::Sender<Option<String>>,
+}
+
+impl Node {
+    /// Gives the node's id.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.0.id
+    }
+
+    /// Gives the address at which other nodes reach this one.
+    #[must_use]
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.0.transport.advertised()
+    }
+
+    /// Gives the node's configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// Waits until the node has been in sync with its cluster once: its session is open, and messages from every other
+    /// node reach it. Returns at once ever after, and when the node stops.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn ready(&self) {
+        let mut phase = self.0.phase.subscribe();
+        // The sender lives in the node itself.
+        let _ready = phase.wait_for(|phase| *phase >= Phase::Ready).await;
+    }
+
+    /// Waits until the node cannot go on; gives why. A program should end then, or start another node.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn stopped(&self) -> String {
+        let mut failure = self.0.failure.subscribe();
+        match failure.wait_for(Option::is_some).await {
+            Ok(failure) => failure.clone().unwrap_or_default(),
+            Err(_) => "the node is gone".to_owned(),
+        }
+    }
+
+    const fn consensus(&self) -> &Consensus {
+        &self.0.consensus
+    }
+}

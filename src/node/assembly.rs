@@ -1,0 +1,157 @@
+//! Puts the rooms together.
+//!
+//! Owns which part gets what, and the task that hands incoming streams to their rooms. The impure parts (clock,
+//! randomness, socket) come in from outside, so that a simulation can hand in its own. Invariant: every task that is
+//! started here ends the node when it ends by itself.
+//!
+//! ```text
+//!                 ┌── Gossip ──► membership ──┐ view
+//!   transport ────┼── Publish ─► pubsub ◄─────┤ link, attach        lifecycle: join ► session ► attach ► ready
+//!   (accept loop) └── others ──► consensus ───┘ sessions
+//! ```
+
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng, TryRng};
+use tokio::sync::watch;
+
+use super::lifecycle::Phase;
+use super::{Config, Inner, Node, StartError, lifecycle};
+use crate::consensus::{self, Consensus, Placement, Timing};
+use crate::ids::NodeId;
+use crate::keyspace::Limits;
+use crate::membership::{Facts, Membership};
+use crate::pubsub::PubSub;
+use crate::time::Clock;
+use crate::transport::{Class, Identity, Inbound, Incoming, Socket, Transport};
+
+/// The impure parts that production and simulation fill differently.
+#[derive(Debug)]
+pub struct Parts {
+    /// The UDP socket of the cluster port.
+    pub socket: Socket,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Fresh random bytes; everything random in the node follows from them.
+    pub rng_seed: [u8; 32],
+}
+
+impl Node {
+    /// Starts a node on this machine. It forms a cluster alone at once, joins through its seeds, or waits for
+    /// `cluster.bootstrap_expect` nodes; see [`Node::ready`].
+    ///
+    /// # Errors
+    /// When the configuration, a file it names, or the cluster port cannot be used.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        config.check()?;
+        let socket = Socket::bind(config.node.listen)?;
+        let mut rng_seed = [0; 32];
+        let filled = rand::rngs::SysRng.try_fill_bytes(&mut rng_seed);
+        filled.map_err(|error| StartError::Random(error.to_string()))?;
+        Self::assemble(config, Parts { socket, clock: Clock::system(), rng_seed }).await
+    }
+
+    /// Starts a node on the given parts.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn assemble(config: Config, parts: Parts) -> Result<Self, StartError> {
+        let Parts { socket, clock, rng_seed } = parts;
+        let mut rng = StdRng::from_seed(rng_seed);
+        let mut draw = || {
+            let mut bytes = [0; 32];
+            rng.fill_bytes(&mut bytes);
+            bytes
+        };
+        let id = NodeId::from_random(u64::from_le_bytes(first_eight(draw())));
+        let name = config.node.name.as_ref().map_or_else(|| id.to_string(), ToString::to_string);
+        let credentials = config.credentials(draw())?;
+        let identity = Identity {
+            cluster: config.cluster.id.clone(),
+            node: id,
+            name: name.clone(),
+            advertise: config.node.advertise,
+            settings: config.cluster.settings(),
+        };
+        let parts = crate::transport::Parts { socket, rng_seed: draw() };
+        let (transport, incoming) =
+            Transport::start(config.transport.clone(), credentials, identity, parts).await?;
+        let placement = Placement { name: name.clone(), address: transport.advertised() };
+        let facts = Facts {
+            name,
+            address: transport.advertised(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Facts::default()
+        };
+        let (seeds, generation) = (config.node.seeds.clone(), clock.now().as_millis());
+        let membership = Membership::start(
+            config.membership.clone(),
+            transport.clone(),
+            seeds,
+            facts,
+            generation,
+        )
+        .await?;
+        let consensus = Consensus::start(consensus::Parts {
+            config: config.consensus.clone(),
+            timing: timing(&config),
+            limits: Limits { value_max: config.cluster.value_max.as_u64() },
+            node: id,
+            placement,
+            transport: transport.clone(),
+            clock,
+            rng_seed: draw(),
+        })
+        .await?;
+        let pubsub = PubSub::start(config.pubsub.clone(), transport.clone(), id);
+        let inner = Inner {
+            id,
+            config,
+            transport,
+            membership,
+            consensus,
+            pubsub,
+            phase: watch::Sender::new(Phase::Joining),
+            failure: watch::Sender::new(None),
+        };
+        let node = Self(Arc::new(inner));
+        tokio::spawn(accept(node.clone(), incoming));
+        tokio::spawn(lifecycle::run(node.clone()));
+        tokio::spawn(lifecycle::watch_failures(node.clone()));
+        Ok(node)
+    }
+}
+
+fn first_eight(bytes: [u8; 32]) -> [u8; 8] {
+    let [a, b, c, d, e, f, g, h, ..] = bytes;
+    [a, b, c, d, e, f, g, h]
+}
+
+fn timing(config: &Config) -> Timing {
+    let cluster = &config.cluster;
+    Timing {
+        heartbeat: cluster.heartbeat_interval,
+        election_min: cluster.election_timeout_min,
+        election_max: cluster.election_timeout_max,
+        session_timeout: cluster.session_timeout,
+    }
+}
+
+/// Hands each incoming stream to its room.
+async fn accept(node: Node, mut incoming: Incoming) {
+    while let Some(inbound) = incoming.accept().await {
+        tokio::spawn(serve(node.clone(), inbound));
+    }
+    node.fail("the transport has ended");
+}
+
+async fn serve(node: Node, inbound: Inbound) {
+    match inbound.purpose.class {
+        Class::Gossip => node.0.membership.handle(inbound).await,
+        Class::Publish => node.0.pubsub.handle(inbound).await,
+        Class::Control | Class::Append | Class::Snapshot | Class::Forward => {
+            node.0.consensus.serve(inbound).await;
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The life of a node: joining, in sync, leaving; and what ends it.
+//!
+//! Owns the order of these steps. Invariant: a node is ready only after its session is open and messages from every node
+//! whose session is older reach it, so that a subscription made here misses nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::MissedTickBehavior;
+
+use super::Node;
+use crate::consensus::{Candidate, Expect, Placement, SessionPeer, SessionPeers};
+use crate::ids::{NodeId, SessionId};
+use crate::transport::Peer;
+
+/// How often a node that is in no cluster looks for one.
+const STEP: Duration = Duration::from_millis(100);
+
+/// Where a node is in its life; later phases are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    Joining,
+    Syncing,
+    Ready,
+    Leaving,
+}
+
+impl Node {
+    pub(super) fn phase(&self) -> Phase {
+        *self.0.phase.borrow()
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.0.phase.send_if_modified(|now| {
+            let moves = *now < phase;
+            if moves {
+                *now = phase;
+            }
+            moves
+        });
+    }
+
+    /// Ends the node because it cannot keep its promises.
+    pub(super) fn fail(&self, why: &str) {
+        if self.phase() == Phase::Leaving {
+            return;
+        }
+        tracing::error!(why, "this node cannot go on");
+        self.0.failure.send_if_modified(|failure| {
+            let is_first = failure.is_none();
+            if is_first {
+                *failure = Some(why.to_owned());
+            }
+            is_first
+        });
+    }
+
+    /// Leaves the cluster on purpose: hands leadership over, ends the session, says goodbye, and stops.
+    pub async fn leave(&self) {
+        self.enter(Phase::Leaving);
+        self.0.membership.leave().await;
+        self.0.consensus.leave().await;
+        self.0.pubsub.stop();
+        self.0.consensus.stop().await;
+        self.0.transport.close("leaving").await;
+    }
+
+    /// The other nodes that gossip believes to be alive.
+    fn candidates(&self) -> Vec<Candidate> {
+        let view = self.0.membership.view();
+        let others = view.into_values().filter(|m| m.alive && m.id != self.0.id);
+        let candidate = |member: crate::membership::Member| Candidate {
+            node: member.id,
+            placement: Placement { name: member.facts.name, address: member.facts.address },
+            formation: member.facts.formation,
+        };
+        others.map(candidate).collect()
+    }
+}
+
+/// Takes the node from its start to ready, and keeps its links in step with the sessions. Runs until the node leaves.
+pub(super) async fn run(node: Node) {
+    let cluster = &node.0.config.cluster;
+    let expect = (cluster.bootstrap_expect > 1).then(|| Expect {
+        nodes: usize::from(cluster.bootstrap_expect),
+        voters: usize::from(cluster.voters),
+    });
+    if node.0.config.node.seeds.is_empty()
+        && expect.is_none()
+        && let Err(error) = node.0.consensus.form_alone().await
+    {
+        return node.fail(&error.to_string());
+    }
+    tokio::spawn(keep_links(node.clone()));
+    let mut steps = tokio::time::interval(STEP);
+    steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut announced = None;
+    while node.phase() < Phase::Leaving {
+        steps.tick().await;
+        node.0.consensus.step_towards_cluster(&node.candidates(), expect).await;
+        let formation = node.0.consensus.formation();
+        if formation.is_some() {
+            node.enter(Phase::Syncing);
+        }
+        if formation != announced {
+            announced = formation;
+            node.0.membership.set_formation(formation).await;
+        }
+    }
+}
+
+/// Links this node to every other whose session is open, and makes it ready once the first links are up both ways.
+async fn keep_links(node: Node) {
+    let mut sessions = node.0.consensus.sessions();
+    let mut linked: BTreeMap<SessionId, SessionPeer> = BTreeMap::new();
+    loop {
+        let open = sessions.borrow_and_update().clone();
+        let own = open.iter().find(|(_, peer)| peer.node == node.0.id).map(|(id, _)| *id);
+        relink(&node, &linked, &open);
+        linked = open;
+        if let Some(own) = own
+            && node.phase() < Phase::Ready
+        {
+            attach_all(&node, own, &linked).await;
+            node.enter(Phase::Ready);
+            tracing::info!(node = %node.0.id, "in sync with the cluster");
+        }
+        if node.phase() == Phase::Leaving || sessions.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn relink(node: &Node, before: &SessionPeers, now: &SessionPeers) {
+    let is_in = |peers: &SessionPeers, id: NodeId| peers.values().any(|peer| peer.node == id);
+    for peer in before.values().filter(|peer| !is_in(now, peer.node)) {
+        node.0.pubsub.unlink(peer.node);
+    }
+    for peer in now.values().filter(|peer| peer.node != node.0.id && !is_in(before, peer.node)) {
+        node.0.pubsub.link(Peer { id: Some(peer.node), address: peer.address });
+    }
+}
+
+/// Waits until each node whose session is older has its lane to this one up. A node whose session is younger sees to it
+/// itself. One that cannot be reached is as good as dead: its session will end.
+async fn attach_all(node: &Node, own: SessionId, sessions: &SessionPeers) {
+    let older = sessions.iter().filter(|(id, peer)| **id < own && peer.node != node.0.id);
+    let attach = |(_, peer): (&SessionId, &SessionPeer)| {
+        let peer = Peer { id: Some(peer.node), address: peer.address };
+        async move {
+            if let Err(error) = node.0.pubsub.attach(peer).await {
+                tracing::warn!(address = %peer.address, %error, "no messages from a node yet");
+            }
+        }
+    };
+    join_all(older.map(attach)).await;
+}
+
+/// Ends the node when gossip or consensus has ended by itself.
+pub(super) async fn watch_failures(node: Node) {
+    let why = tokio::select! {
+        error = node.0.membership.stopped() => error.to_string(),
+        error = node.0.consensus.failed() => error.to_string(),
+    };
+    node.fail(&why);
+}

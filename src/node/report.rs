@@ -1,0 +1,100 @@
+//! Gathers the node's status from its rooms.
+//!
+//! Owns how their reports become one. Does not decide anything. Invariant: never waits.
+
+use super::config::ClusterConfig;
+use super::lifecycle::Phase;
+use super::status::{ClusterStatus, MemberStatus, NodeStatus, RaftStatus, Role, State, Status};
+use super::{Error, Node};
+use crate::consensus;
+use crate::ids::NodeId;
+
+const fn role_of(role: consensus::Role) -> Role {
+    match role {
+        consensus::Role::Leader => Role::Leader,
+        consensus::Role::Follower => Role::Follower,
+        consensus::Role::Observer => Role::Observer,
+    }
+}
+
+impl Node {
+    /// Tells how the node is and what it knows of its cluster. Cheap, and never waits.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let raft = self.0.consensus.status();
+        let (state, reason) = self.state(&raft);
+        let name = self.0.transport.identity().name.clone();
+        let ClusterConfig { id, .. } = &self.0.config.cluster;
+        let formation = self.0.consensus.formation().map(|formation| formation.to_string());
+        Status {
+            node: NodeStatus { id: self.0.id, name, address: self.address(), state, reason },
+            cluster: ClusterStatus { id: id.clone(), epoch: 1, formation },
+            raft: RaftStatus {
+                role: role_of(raft.role),
+                leader: raft.leader,
+                term: raft.term,
+                applied: raft.applied,
+                committed: raft.committed,
+                lag: raft.committed.saturating_sub(raft.applied),
+            },
+            voters: raft.voters.clone(),
+            members: self.members(&raft),
+            sessions: raft.sessions as u64,
+        }
+    }
+
+    fn state(&self, raft: &consensus::Status) -> (State, Option<String>) {
+        let because = |reason: &str| Some(reason.to_owned());
+        match self.phase() {
+            Phase::Joining => (State::Joining, because("in no cluster yet")),
+            Phase::Syncing => (State::Syncing, because("catching up with the cluster")),
+            Phase::Leaving => (State::Leaving, because("leaving")),
+            Phase::Ready if raft.leader.is_none() => (State::Halted, because("no leader is known")),
+            Phase::Ready if raft.session.is_none() => {
+                (State::Syncing, because("opening another session"))
+            }
+            Phase::Ready => (State::Ready, None),
+        }
+    }
+
+    fn members(&self, raft: &consensus::Status) -> Vec<MemberStatus> {
+        let role = |id: &NodeId| {
+            if raft.leader.as_ref() == Some(id) {
+                Some(Role::Leader)
+            } else if raft.voters.contains(id) {
+                Some(Role::Follower)
+            } else {
+                raft.members.contains_key(id).then_some(Role::Observer)
+            }
+        };
+        let view = self.0.membership.view();
+        let known = view.values().map(|member| MemberStatus {
+            id: member.id,
+            name: member.facts.name.clone(),
+            address: member.facts.address,
+            alive: member.alive,
+            role: role(&member.id),
+        });
+        let unknown = raft.members.iter().filter(|(id, _)| !view.contains_key(id));
+        let unknown = unknown.map(|(id, placement)| MemberStatus {
+            id: *id,
+            name: placement.name.clone(),
+            address: placement.address,
+            alive: *id == self.0.id,
+            role: role(id),
+        });
+        let mut members: Vec<_> = known.chain(unknown).collect();
+        members.sort_by_key(|member| member.id);
+        members
+    }
+
+    /// Says that the majority of voters is gone, if gossip believes so.
+    pub(super) fn without_majority(&self) -> Option<Error> {
+        let voters = self.0.consensus.status().voters;
+        let view = self.0.membership.view();
+        let is_alive = |id: &NodeId| *id == self.0.id || view.get(id).is_some_and(|m| m.alive);
+        let alive = voters.iter().filter(|id| is_alive(id)).count();
+        let is_lost = !voters.is_empty() && alive <= voters.len() / 2;
+        is_lost.then(|| Error::ClusterDown { alive, voters: voters.len() })
+    }
+}

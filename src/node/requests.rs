@@ -1,0 +1,207 @@
+//! Requests: what goes through the log, what is read here, and in which order.
+//!
+//! Owns the split of a caller's requests into reads that must be confirmed, writes, and reads behind them. Invariant:
+//! a caller's requests take effect in their order, and a read behind a write of the same call sees it.
+
+use std::pin::pin;
+
+use tokio::sync::oneshot;
+
+use super::{Error, Node};
+use crate::command::{Command, ListCommand, Operation, Reply, Request};
+use crate::consensus::{self, Consensus};
+use crate::ids::WaitId;
+use crate::time::Timestamp;
+
+/// How a wait on a list ends early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupt {
+    /// As if its time had run out: nil. `CLIENT UNBLOCK id TIMEOUT`.
+    Timeout,
+    /// With the error of `CLIENT UNBLOCK id ERROR`.
+    Error,
+}
+
+/// How fresh a read must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Consistency {
+    /// Sees everything that was done before it began, anywhere. Costs a share of a round trip to the leader.
+    #[default]
+    Linearizable,
+    /// This node's state as it is, which may be behind. Costs nothing, and works without a leader.
+    Local,
+}
+
+impl Node {
+    /// Executes requests that take effect in their order, and answers each. Reads are linearizable; a read behind a
+    /// write sees it. A blocking command (see [`Command::is_blocking`]) belongs to [`Node::wait`]. Cost: reads in front
+    /// share one read index, everything from the first write to the last is one log entry.
+    ///
+    /// # Cancel safety
+    /// The requests may still take effect.
+    pub async fn execute(&self, mut requests: Vec<Request>) -> Vec<Result<Reply, Error>> {
+        let mut replies = Vec::with_capacity(requests.len());
+        let first_write = requests.iter().position(Request::is_write);
+        let behind = requests.iter().rposition(Request::is_write).map_or(0, |last| last + 1);
+        let trailing = requests.split_off(behind);
+        if let Some(first_write) = first_write {
+            let writes = requests.split_off(first_write);
+            self.read_into(&requests, &mut replies).await;
+            self.write_into(writes, &mut replies).await;
+            // What this node has just applied came after everything that was done before this call.
+            let read = self.consensus().read(Timestamp::ZERO, &trailing);
+            replies.extend(read.into_iter().map(Ok));
+        } else {
+            self.read_into(&trailing, &mut replies).await;
+        }
+        replies
+    }
+
+    /// Executes one command.
+    ///
+    /// # Errors
+    /// When it was not answered; the error says what is known of its effect.
+    ///
+    /// # Cancel safety
+    /// The command may still take effect.
+    pub async fn command(&self, command: Command) -> Result<Reply, Error> {
+        let request = Request::One(Operation { database: 0, command });
+        self.execute(vec![request]).await.pop().unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Answers requests that do not write. A request that writes is answered as an error of its own kind by the
+    /// keyspace's rules, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`Node::execute`]; never for [`Consistency::Local`].
+    pub async fn read(
+        &self,
+        requests: &[Request],
+        consistency: Consistency,
+    ) -> Result<Vec<Reply>, Error> {
+        let at = match consistency {
+            Consistency::Local => self.consensus().now(),
+            Consistency::Linearizable => self.confirm().await?,
+        };
+        Ok(self.consensus().read(at, requests))
+    }
+
+    /// Gives the revision of the state, linearizably: what a watched key of a later transaction carries.
+    ///
+    /// # Errors
+    /// As for a read.
+    pub async fn revision(&self) -> Result<u64, Error> {
+        self.confirm().await?;
+        Ok(self.consensus().revision())
+    }
+
+    /// Executes a blocking command (`BLPOP` and its kin): waits until it is served, or until `interrupt` resolves (the
+    /// caller's time-out, `CLIENT UNBLOCK`). The place in the queue is cluster-wide and survives a change of leader.
+    ///
+    /// # Errors
+    /// As for a write.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the wait. An element that was given at that very moment is gone, as with a Redis
+    /// connection that breaks.
+    pub async fn wait(
+        &self,
+        operation: Operation,
+        interrupt: impl Future<Output = Interrupt> + Send,
+    ) -> Result<Reply, Error> {
+        let (interrupt_tx, interrupted) = oneshot::channel();
+        let consensus = self.consensus().clone();
+        // A task of its own, so that a wait is ended in the state even when the caller goes away.
+        let mut waiting = tokio::spawn(wait(consensus, operation, interrupted));
+        let mut interrupt = pin!(interrupt);
+        let ended = tokio::select! {
+            ended = &mut waiting => ended,
+            how = &mut interrupt => {
+                // The wait that has just been served has nobody to interrupt.
+                let _served = interrupt_tx.send(how);
+                waiting.await
+            }
+        };
+        match ended {
+            Ok(reply) => reply.map_err(|error| self.explain(error)),
+            Err(_) => Err(Error::Stopped),
+        }
+    }
+
+    async fn confirm(&self) -> Result<Timestamp, Error> {
+        self.consensus().confirm_read().await.map_err(|error| self.explain(error))
+    }
+
+    async fn read_into(&self, requests: &[Request], replies: &mut Vec<Result<Reply, Error>>) {
+        if requests.is_empty() {
+            return;
+        }
+        match self.confirm().await {
+            Ok(at) => replies.extend(self.consensus().read(at, requests).into_iter().map(Ok)),
+            Err(error) => replies.extend(requests.iter().map(|_| Err(error.clone()))),
+        }
+    }
+
+    async fn write_into(&self, requests: Vec<Request>, replies: &mut Vec<Result<Reply, Error>>) {
+        let count = requests.len();
+        match self.consensus().submit(requests).await {
+            Ok(done) => replies.extend(done.into_iter().map(Ok)),
+            Err(error) => {
+                let error = self.explain(error);
+                replies.extend((0..count).map(|_| Err(error.clone())));
+            }
+        }
+    }
+
+    /// Says what a failure of consensus means to a client.
+    fn explain(&self, error: consensus::Error) -> Error {
+        match error {
+            consensus::Error::TryAgain => self.without_majority().unwrap_or(Error::TryAgain),
+            consensus::Error::Unknown | consensus::Error::SessionLost => Error::Unknown,
+            consensus::Error::Stopped | consensus::Error::Fatal(_) => Error::Stopped,
+        }
+    }
+}
+
+async fn wait(
+    consensus: Consensus,
+    operation: Operation,
+    mut interrupted: oneshot::Receiver<Interrupt>,
+) -> Result<Reply, consensus::Error> {
+    let mut how = None;
+    loop {
+        let mut replies = consensus.submit(vec![Request::One(operation.clone())]).await?;
+        let reply = replies.pop().ok_or(consensus::Error::Unknown)?;
+        let Reply::Blocked(id) = reply else {
+            return Ok(reply);
+        };
+        let mut served = pin!(consensus.served(id));
+        let ended = tokio::select! {
+            ended = &mut served => ended,
+            // A caller that has gone away ends its wait as a time-out does.
+            asked = &mut interrupted, if how.is_none() => {
+                let asked = asked.unwrap_or(Interrupt::Timeout);
+                how = Some(asked);
+                end_wait(&consensus, operation.database, id, asked).await?;
+                served.await
+            }
+        };
+        match (ended, how) {
+            (Err(consensus::Error::SessionLost), None) => {}
+            // The wait ended with its session, after it was to end anyway.
+            (Err(consensus::Error::SessionLost), Some(_)) => return Ok(Reply::NilArray),
+            (ended, _) => return ended,
+        }
+    }
+}
+
+async fn end_wait(
+    consensus: &Consensus,
+    database: u8,
+    wait: WaitId,
+    how: Interrupt,
+) -> Result<(), consensus::Error> {
+    let unblocked = how == Interrupt::Error;
+    let command = Command::List(ListCommand::EndWait { wait, unblocked });
+    consensus.submit(vec![Request::One(Operation { database, command })]).await.map(drop)
+}
