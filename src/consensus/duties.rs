@@ -185,20 +185,22 @@ async fn remove_member(shared: &Shared, node: NodeId) -> Answer {
     }
 }
 
-/// Takes a snapshot and forgets the log before it when the log has grown large.
+/// When the log has grown large, takes a snapshot, then forgets all of the log but the last quarter for followers that
+/// lag a little.
 async fn trim_log(shared: &Shared) {
-    let (_, bytes) = shared.log.size();
-    if bytes as u64 <= shared.config.snapshot_log_bytes.as_u64() {
+    let most = usize::try_from(shared.config.snapshot_log_bytes.as_u64()).unwrap_or(usize::MAX);
+    if shared.log.size().1 <= most {
         return;
     }
-    // openraft keeps `snapshot_entries_kept` entries behind the snapshot; large ones must go before that many.
-    if shared.raft.trigger().snapshot().await.is_ok() {
-        let snapshot = shared.snapshot_index();
-        if snapshot > 0 {
-            // A stopped engine is reported where it stops.
-            let _stopped = shared.raft.trigger().purge_log(snapshot).await;
-        }
-    }
+    let Some(purge_to) = shared.log.index_before_last(most / 4) else {
+        return;
+    };
+    // A stopped engine is reported where it stops.
+    let _stopped = if shared.snapshot_index() >= purge_to {
+        shared.raft.trigger().purge_log(purge_to).await
+    } else {
+        shared.raft.trigger().snapshot().await
+    };
 }
 
 /// The task that keeps this node's session alive at the leader. Runs until the node is dropped.

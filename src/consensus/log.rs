@@ -31,6 +31,11 @@ struct Inner {
 pub(crate) struct LogStore(Arc<Mutex<Inner>>);
 
 impl LogStore {
+    /// The index up to which entries can go so that about `bytes` are left.
+    pub(crate) fn index_before_last(&self, bytes: usize) -> Option<u64> {
+        self.0.lock().log.index_before_last(bytes)
+    }
+
     /// How many entries and bytes the log holds.
     pub(crate) fn size(&self) -> (usize, usize) {
         let inner = self.0.lock();

@@ -39,6 +39,7 @@ use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub use self::config::{Config, Timing};
@@ -206,6 +207,8 @@ pub struct Consensus {
     shared: Arc<Shared>,
     submissions: mpsc::Sender<Submission>,
     readings: mpsc::Sender<Reading>,
+    /// End with the last clone, or when consensus is stopped.
+    tasks: Arc<Mutex<JoinSet<()>>>,
 }
 
 impl std::fmt::Debug for Consensus {
@@ -247,11 +250,13 @@ impl Consensus {
             duties: duties::Duties::default(),
             rng: Mutex::new(StdRng::from_seed(rng_seed)),
         });
-        tokio::spawn(writer::Writer::new(Arc::clone(&shared), queue).run());
-        tokio::spawn(reads::run(Arc::clone(&shared), inbox));
-        tokio::spawn(duties::run(Arc::clone(&shared)));
-        tokio::spawn(duties::keep_session(Arc::clone(&shared)));
-        Ok(Self { shared, submissions, readings })
+        let mut tasks = JoinSet::new();
+        tasks.spawn(writer::Writer::new(Arc::clone(&shared), queue).run());
+        tasks.spawn(reads::run(Arc::clone(&shared), inbox));
+        tasks.spawn(duties::run(Arc::clone(&shared)));
+        tasks.spawn(duties::keep_session(Arc::clone(&shared)));
+        let tasks = Arc::new(Mutex::new(tasks));
+        Ok(Self { shared, submissions, readings, tasks })
     }
 
     /// Serves a stream that a peer has opened for consensus, until it ends.
@@ -403,6 +408,7 @@ impl Consensus {
 
     /// Stops the engine. Callers that wait are told so.
     pub async fn stop(&self) {
+        self.tasks.lock().abort_all();
         if let Err(error) = self.shared.raft.shutdown().await {
             tracing::warn!(%error, "consensus did not stop cleanly");
         }
@@ -434,8 +440,9 @@ fn engine_config(config: &Config, timing: &Timing) -> Result<openraft::Config, E
         max_payload_entries: 1024,
         max_append_entries: Some(4096),
         snapshot_policy: openraft::SnapshotPolicy::Never,
-        replication_lag_threshold: config.snapshot_entries_kept.saturating_mul(10),
-        max_in_snapshot_log_to_keep: config.snapshot_entries_kept,
+        replication_lag_threshold: u64::MAX,
+        // Purged by size, see duties.
+        max_in_snapshot_log_to_keep: u64::MAX,
         purge_batch_size: 1024,
         enable_pre_vote: Some(true),
         quorum_loss_probe_interval: Some(millis(timing.election_max.saturating_mul(3))),

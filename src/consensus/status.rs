@@ -34,8 +34,6 @@ pub struct Status {
     pub term: u64,
     /// The index of the last entry applied here.
     pub applied: u64,
-    /// The index of the last entry that this node knows to be committed.
-    pub committed: u64,
     /// The index of the last entry in this node's log.
     pub last_log: u64,
     /// The formation, zero while there is none.
@@ -96,7 +94,6 @@ impl Consensus {
             leader: metrics.current_leader,
             term: metrics.current_term,
             applied: shared.state.applied_index(),
-            committed: metrics.local_committed.map_or(0, |id| id.index()),
             last_log: metrics.last_log_index.unwrap_or(0),
             formation: shared.links.formation(),
             voters,

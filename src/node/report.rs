@@ -9,14 +9,6 @@ use super::{Error, Node};
 use crate::consensus;
 use crate::ids::NodeId;
 
-const fn role_of(role: consensus::Role) -> Role {
-    match role {
-        consensus::Role::Leader => Role::Leader,
-        consensus::Role::Follower => Role::Follower,
-        consensus::Role::Observer => Role::Observer,
-    }
-}
-
 impl Node {
     /// Tells how the node is and what it knows of its cluster. Cheap, and never waits.
     #[must_use]
@@ -30,16 +22,19 @@ impl Node {
             node: NodeStatus { id: self.0.id, name, address: self.address(), state, reason },
             cluster: ClusterStatus { id: id.clone(), epoch: 1, formation },
             raft: RaftStatus {
-                role: role_of(raft.role),
+                role: raft.role.into(),
                 leader: raft.leader,
                 term: raft.term,
                 applied: raft.applied,
-                committed: raft.committed,
-                lag: raft.committed.saturating_sub(raft.applied),
+                last_log: raft.last_log,
+                lag: raft.last_log.saturating_sub(raft.applied),
+                log_entries: raft.log.0 as u64,
+                log_bytes: raft.log.1 as u64,
             },
             voters: raft.voters.clone(),
             members: self.members(&raft),
             sessions: raft.sessions as u64,
+            waiting: raft.waiting as u64,
         }
     }
 

@@ -87,6 +87,19 @@ impl<E: Clone> MemoryLog<E> {
         }
     }
 
+    /// The index of the last entry that is followed by at least `bytes` bytes of entries.
+    #[must_use]
+    pub fn index_before_last(&self, bytes: usize) -> Option<u64> {
+        let mut behind = 0usize;
+        for (offset, (_, size)) in self.entries.iter().enumerate().rev() {
+            if behind >= bytes {
+                return Some(self.first.saturating_add(offset as u64));
+            }
+            behind = behind.saturating_add(*size);
+        }
+        None
+    }
+
     /// The entries of a range of indexes, up to about `bytes_max` bytes but at least one if there is any.
     pub fn range(&self, range: impl RangeBounds<u64>, bytes_max: usize) -> Vec<E> {
         let start = match range.start_bound() {
@@ -141,6 +154,8 @@ mod tests {
         assert_eq!(log.range(0..100, usize::MAX).len(), 5);
         assert_eq!(log.range(20..30, usize::MAX), [0u64; 0]);
         assert_eq!(log.bytes(), 500);
+        assert_eq!(log.index_before_last(150), Some(7));
+        assert_eq!(log.index_before_last(500), None);
     }
 
     #[test]
