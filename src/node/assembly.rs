@@ -78,12 +78,7 @@ impl Node {
         let (transport, incoming) =
             Transport::start(config.transport.clone(), credentials, identity, parts).await?;
         let placement = Placement { name: name.clone(), address: transport.advertised() };
-        let facts = Facts {
-            name,
-            address: transport.advertised(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            ..Facts::default()
-        };
+        let facts = Facts::new(&name, transport.advertised(), lifecycle::first_state(&config));
         let (seeds, generation) = (config.node.seeds.clone(), clock.now().as_millis());
         let membership = Membership::start(
             config.membership.clone(),
@@ -104,7 +99,7 @@ impl Node {
             rng_seed: draw(),
         })
         .await?;
-        let pubsub = PubSub::start(config.pubsub.clone(), transport.clone(), id);
+        let pubsub = PubSub::start(config.pubsub.clone(), transport.clone(), generation);
         let inner = Inner {
             id,
             config,
@@ -148,8 +143,8 @@ async fn accept(node: Node, mut incoming: Incoming) {
 
 async fn serve(node: Node, inbound: Inbound) {
     match inbound.purpose.class {
-        Class::Gossip => node.0.membership.handle(inbound).await,
-        Class::Publish => node.0.pubsub.handle(inbound).await,
+        Class::Gossip => node.0.membership.handle(inbound),
+        Class::Publish => node.0.pubsub.handle(inbound),
         Class::Control | Class::Append | Class::Snapshot | Class::Forward => {
             node.0.consensus.serve(inbound).await;
         }

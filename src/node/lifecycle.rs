@@ -9,10 +9,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::MissedTickBehavior;
 
-use super::Node;
+use super::{Config, Node};
 use crate::consensus::{Candidate, Expect, Placement, SessionPeer, SessionPeers};
 use crate::ids::{NodeId, SessionId};
-use crate::transport::Peer;
+use crate::membership::{Member, State};
 
 /// How often a node that is in no cluster looks for one.
 const STEP: Duration = Duration::from_millis(100);
@@ -61,7 +61,7 @@ impl Node {
         self.enter(Phase::Leaving);
         self.0.membership.leave().await;
         self.0.consensus.leave().await;
-        self.0.pubsub.stop();
+        self.0.pubsub.stop().await;
         self.0.consensus.stop().await;
         self.0.transport.close("leaving").await;
     }
@@ -69,13 +69,23 @@ impl Node {
     /// The other nodes that gossip believes to be alive.
     fn candidates(&self) -> Vec<Candidate> {
         let view = self.0.membership.view();
-        let others = view.into_values().filter(|m| m.alive && m.id != self.0.id);
-        let candidate = |member: crate::membership::Member| Candidate {
+        let is_there = |member: &&Member| {
+            member.alive && member.id != self.0.id && member.facts.state != State::Leaving
+        };
+        let candidate = |member: &Member| Candidate {
             node: member.id,
-            placement: Placement { name: member.facts.name, address: member.facts.address },
+            placement: Placement { name: member.facts.name.clone(), address: member.facts.address },
             formation: member.facts.formation,
         };
-        others.map(candidate).collect()
+        view.values().filter(is_there).map(candidate).collect()
+    }
+}
+
+/// What a node tells about itself before it is in a cluster.
+pub(super) fn first_state(config: &Config) -> State {
+    match config.cluster.bootstrap_expect {
+        0 | 1 => State::Joining,
+        expect => State::Forming { expect: u32::from(expect) },
     }
 }
 
@@ -103,8 +113,8 @@ pub(super) async fn run(node: Node) {
         if formation.is_some() {
             node.enter(Phase::Syncing);
         }
-        if formation != announced {
-            announced = formation;
+        if let Some(formation) = formation.filter(|_| formation != announced) {
+            announced = Some(formation);
             node.0.membership.set_formation(formation).await;
         }
     }
@@ -124,6 +134,7 @@ async fn keep_links(node: Node) {
         {
             attach_all(&node, own, &linked).await;
             node.enter(Phase::Ready);
+            node.0.membership.set_state(State::Ready).await;
             tracing::info!(node = %node.0.id, "in sync with the cluster");
         }
         if node.phase() == Phase::Leaving || sessions.changed().await.is_err() {
@@ -138,7 +149,7 @@ fn relink(node: &Node, before: &SessionPeers, now: &SessionPeers) {
         node.0.pubsub.unlink(peer.node);
     }
     for peer in now.values().filter(|peer| peer.node != node.0.id && !is_in(before, peer.node)) {
-        node.0.pubsub.link(Peer { id: Some(peer.node), address: peer.address });
+        node.0.pubsub.link(peer.node, peer.address);
     }
 }
 
@@ -147,10 +158,10 @@ fn relink(node: &Node, before: &SessionPeers, now: &SessionPeers) {
 async fn attach_all(node: &Node, own: SessionId, sessions: &SessionPeers) {
     let older = sessions.iter().filter(|(id, peer)| **id < own && peer.node != node.0.id);
     let attach = |(_, peer): (&SessionId, &SessionPeer)| {
-        let peer = Peer { id: Some(peer.node), address: peer.address };
+        let (id, address) = (peer.node, peer.address);
         async move {
-            if let Err(error) = node.0.pubsub.attach(peer).await {
-                tracing::warn!(address = %peer.address, %error, "no messages from a node yet");
+            if let Err(error) = node.0.pubsub.attach(id, address).await {
+                tracing::warn!(%address, %error, "no messages from a node yet");
             }
         }
     };

@@ -18,7 +18,7 @@ impl Node {
     pub fn publish(
         &self,
         kind: Kind,
-        channel: Bytes,
+        channel: &[u8],
         payload: Bytes,
     ) -> Result<impl Future<Output = u64> + Send + use<>, Error> {
         self.pubsub().publish(kind, channel, payload, true)

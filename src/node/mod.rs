@@ -12,6 +12,8 @@ mod messages;
 mod report;
 mod requests;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -87,7 +89,7 @@ impl Node {
         }
     }
 
-    const fn consensus(&self) -> &Consensus {
+    fn consensus(&self) -> &Consensus {
         &self.0.consensus
     }
 }
