@@ -17,11 +17,11 @@ use rand::{Rng, SeedableRng, TryRng};
 use tokio::sync::watch;
 
 use super::lifecycle::Phase;
-use super::{Config, Inner, Node, StartError, lifecycle};
+use super::{Config, Inner, Node, StartError, gossip, lifecycle};
 use crate::consensus::{self, Consensus, Placement, Timing};
 use crate::ids::NodeId;
 use crate::keyspace::Limits;
-use crate::membership::{Facts, Membership};
+use crate::membership::{Facts, Membership, Own};
 use crate::pubsub::PubSub;
 use crate::time::Clock;
 use crate::transport::{Class, Identity, Inbound, Incoming, Socket, Transport};
@@ -80,14 +80,15 @@ impl Node {
         let placement = Placement { name: name.clone(), address: transport.advertised() };
         let facts = Facts::new(&name, transport.advertised(), lifecycle::first_state(&config));
         let (seeds, generation) = (config.node.seeds.clone(), clock.now().as_millis());
-        let membership = Membership::start(
-            config.membership.clone(),
-            transport.clone(),
-            seeds,
-            facts,
+        let own = Own {
+            cluster: config.cluster.id.clone(),
+            node: id,
             generation,
-        )
-        .await?;
+            address: transport.advertised(),
+        };
+        let wire = gossip::wire(&transport);
+        let membership =
+            Membership::start(config.membership.clone(), own, wire, seeds, facts).await?;
         let consensus = Consensus::start(consensus::Parts {
             config: config.consensus.clone(),
             timing: timing(&config),
@@ -143,7 +144,7 @@ async fn accept(node: Node, mut incoming: Incoming) {
 
 async fn serve(node: Node, inbound: Inbound) {
     match inbound.purpose.class {
-        Class::Gossip => node.0.membership.handle(inbound),
+        Class::Gossip => gossip::serve(node, inbound).await,
         Class::Publish => node.0.pubsub.handle(inbound),
         Class::Control | Class::Append | Class::Snapshot | Class::Forward => {
             node.0.consensus.serve(inbound).await;

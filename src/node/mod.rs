@@ -7,6 +7,7 @@
 mod assembly;
 pub mod config;
 mod error;
+mod gossip;
 mod lifecycle;
 mod messages;
 mod report;
