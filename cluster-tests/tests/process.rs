@@ -18,10 +18,15 @@ use cluster_tests::reply::Reply;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::Mutex;
 
 const MIB: usize = 1024 * 1024;
 /// The configured limit of a bulk, which its error must name.
 const BULK_MAX: usize = 16 * MIB;
+
+/// Held by each test with nodes of its own, so that they do not take the processor from each other: elections that
+/// come late on a busy machine would be all that they see.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A repeatable stream of bytes that looks like noise.
 struct Noise(u64);
@@ -50,6 +55,7 @@ fn ok() -> Reply {
 
 #[tokio::test]
 async fn a_node_alone_is_ready_serves_and_leaves_with_code_zero() -> Outcome {
+    let _turn = TURN.lock().await;
     let mut cluster = Cluster::start(1).await?;
     let node = &mut cluster.nodes[0];
     assert_eq!(node.client().await?.ask("SET k v").await?, ok());
@@ -66,6 +72,7 @@ async fn a_node_alone_is_ready_serves_and_leaves_with_code_zero() -> Outcome {
 
 #[tokio::test]
 async fn three_nodes_know_each_other_and_share_one_state() -> Outcome {
+    let _turn = TURN.lock().await;
     let cluster = Cluster::start(3).await?;
     let [one, two, three] = &cluster.nodes[..] else { panic!("three nodes") };
     assert_eq!(one.client().await?.ask("SET k v").await?, ok());
@@ -163,6 +170,7 @@ async fn resp_beyond_loopback_needs_a_password() -> Outcome {
 
 #[tokio::test]
 async fn a_node_with_another_secret_is_refused_and_changes_nothing() -> Outcome {
+    let _turn = TURN.lock().await;
     let cluster = Cluster::start(3).await?;
     let folder = TempDir::new()?;
     let secret_file = folder.path().join("other");
@@ -219,6 +227,7 @@ async fn throw(address: SocketAddr, bytes: &[u8]) -> Outcome<Option<String>> {
 
 #[tokio::test]
 async fn noise_at_the_resp_port_ends_connections_and_nothing_else() -> Outcome {
+    let _turn = TURN.lock().await;
     let cluster = Cluster::start(1).await?;
     let node = &cluster.nodes[0];
     let before = node.process.resident()?;
@@ -242,6 +251,7 @@ async fn noise_at_the_resp_port_ends_connections_and_nothing_else() -> Outcome {
 
 #[tokio::test]
 async fn truncated_and_oversized_requests_leave_memory_bounded() -> Outcome {
+    let _turn = TURN.lock().await;
     let cluster = Cluster::start(1).await?;
     let node = &cluster.nodes[0];
     let before = node.process.resident()?;
@@ -274,6 +284,7 @@ async fn truncated_and_oversized_requests_leave_memory_bounded() -> Outcome {
 
 #[tokio::test]
 async fn a_bulk_over_the_limit_is_told_the_limit() -> Outcome {
+    let _turn = TURN.lock().await;
     let cluster = Cluster::start(1).await?;
     let mut client = cluster.nodes[0].client().await?;
     let claim = format!("*3\r\n$3\r\nSET\r\n$3\r\nbig\r\n${}\r\n", BULK_MAX + 1);
@@ -294,6 +305,7 @@ async fn a_bulk_over_the_limit_is_told_the_limit() -> Outcome {
 
 #[tokio::test]
 async fn noise_at_the_cluster_port_changes_nothing() -> Outcome {
+    let _turn = TURN.lock().await;
     let cluster = Cluster::start(3).await?;
     let victim = &cluster.nodes[cluster.leader().await?];
     let before = victim.process.resident()?;
@@ -327,6 +339,7 @@ async fn noise_at_the_cluster_port_changes_nothing() -> Outcome {
 
 #[tokio::test]
 async fn a_stopped_follower_catches_up_when_it_goes_on() -> Outcome {
+    let _turn = TURN.lock().await;
     let mut cluster = Cluster::start(3).await?;
     let leader = cluster.leader().await?;
     let follower = (leader + 1) % 3;
