@@ -166,3 +166,15 @@ async fn faults_follow_the_seed() {
     assert_ne!(first, run(6));
     assert!((200..400).contains(&first.lost), "{first:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_does_not_answer_gets_no_memory_here() {
+    let (network, one, two) = pair().await;
+    // As from a forged address: what this node answers goes nowhere.
+    network.cut(address(2), address(1));
+    let dial = tokio::spawn(async move { ping(&one, &TWO).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(network.trace().sent > 2, "both have sent");
+    assert_eq!(two.0.0.endpoint.open_connections(), 0);
+    assert!(matches!(soon(dial).await.unwrap(), Err(Error::Unreachable { .. })));
+}
