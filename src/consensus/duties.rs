@@ -22,14 +22,21 @@ use crate::transport::Peer;
 
 /// How often a leader looks whether something is due.
 const TICK: Duration = Duration::from_millis(20);
+/// A leader that has not looked for this long was stalled.
+const STALL: Duration = Duration::from_millis(500);
 /// How long ago a voter's last answer may be for it to count as alive when another leaves.
 const ALIVE: Duration = Duration::from_secs(1);
 
+/// A learner without a session for this long is dropped from the group.
+const UNKNOWN_MAX: Duration = Duration::from_secs(10);
+
 #[derive(Debug, Default)]
 struct Inner {
-    /// Whether this node led when it last looked.
-    is_leader: bool,
+    /// When this node last looked as the leader; none when it did not lead.
+    looked: Option<Instant>,
     heard: BTreeMap<SessionId, Instant>,
+    /// Learners without a session, and since when.
+    unknown: BTreeMap<NodeId, Instant>,
 }
 
 /// The leader's memory of who was heard of when.
@@ -63,7 +70,17 @@ impl Duties {
         placement: Placement,
     ) -> Answer {
         let Placement { name, address } = placement;
-        shared.propose(Action::Open { nonce, node, name, address }).await
+        let proposed = shared.propose(Action::Open { nonce, node, name, address }).await;
+        if !matches!(proposed, Answer::Done) {
+            return proposed;
+        }
+        let opened = shared.state.with(|keyspace| {
+            let mut sessions = keyspace.sessions().iter();
+            sessions
+                .find(|(_, open)| open.node == node && open.is_opened_by(nonce))
+                .map(|(id, _)| *id)
+        });
+        opened.map_or(Answer::NoSession, |session| Answer::Opened { session })
     }
 
     /// Takes a node into the group as a learner.
@@ -108,9 +125,11 @@ impl Duties {
         let open: BTreeSet<_> =
             shared.state.with(|keyspace| keyspace.sessions().keys().copied().collect());
         let mut inner = self.0.lock();
-        if !inner.is_leader {
+        // A new leader has heard nobody yet; one that was stalled itself cannot tell who was silent meanwhile.
+        let is_fresh = inner.looked.is_none_or(|at| now.duration_since(at) > STALL);
+        inner.looked = Some(now);
+        if is_fresh {
             inner.heard.clear();
-            inner.is_leader = true;
         }
         inner.heard.retain(|session, _| open.contains(session));
         for session in open {
@@ -124,8 +143,26 @@ impl Duties {
         inner.heard.iter().filter(|(_, heard)| is_silent(heard)).map(|(id, _)| *id).collect()
     }
 
+    /// Which learners have had no session for too long: they joined and died before they lived.
+    fn unknown(&self, shared: &Shared) -> Vec<NodeId> {
+        let now = Instant::now();
+        let open: BTreeSet<_> =
+            shared.state.with(|keyspace| keyspace.sessions().values().map(|s| s.node).collect());
+        let membership = shared.membership();
+        let voters = shared.voters();
+        let learners = membership.nodes().map(|(id, _)| *id).filter(|id| !voters.contains(id));
+        let without: BTreeSet<_> = learners.filter(|id| !open.contains(id)).collect();
+        let mut inner = self.0.lock();
+        inner.unknown.retain(|id, _| without.contains(id));
+        for id in without {
+            inner.unknown.entry(id).or_insert(now);
+        }
+        let is_late = |since: &Instant| now.duration_since(*since) > UNKNOWN_MAX;
+        inner.unknown.iter().filter(|(_, since)| is_late(since)).map(|(id, _)| *id).collect()
+    }
+
     fn step_down(&self) {
-        self.0.lock().is_leader = false;
+        *self.0.lock() = Inner::default();
     }
 }
 
@@ -142,6 +179,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
         for session in shared.duties.silent(&shared) {
             end_session(&shared, session).await;
+        }
+        for node in shared.duties.unknown(&shared) {
+            tracing::warn!(%node, "dropping a learner that never opened a session");
+            remove_member(&shared, node).await;
         }
         let due = shared.state.with(crate::keyspace::Keyspace::next_deadline);
         if due.is_some_and(|due: Timestamp| due <= shared.clock.now()) {
@@ -211,7 +252,7 @@ pub(super) async fn keep_session(shared: Arc<Shared>) {
     loop {
         ticks.tick().await;
         let (Some(session), Some((leader, placement))) =
-            (shared.state.pending.session(), shared.leader())
+            (shared.state.pending.known_session(), shared.leader())
         else {
             continue;
         };

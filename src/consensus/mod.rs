@@ -73,6 +73,14 @@ pub enum Error {
     /// May have been done: it was under way when its deadline or its session ended.
     #[error("no outcome within the deadline; the request may have had its effect")]
     Unknown,
+    /// Surely not done: it would make a log entry that no frame carries. Give up on it.
+    #[error("request of {size} bytes exceeds the limit of {limit} bytes for one log entry")]
+    TooLarge {
+        /// How large it is.
+        size: usize,
+        /// The most there may be.
+        limit: usize,
+    },
     /// A wait ended with the session it was part of. Wait again.
     #[error("the session of this wait has ended")]
     SessionLost,
@@ -99,6 +107,8 @@ pub struct Parts {
     pub placement: Placement,
     /// The way to other nodes.
     pub transport: Transport,
+    /// The most bytes of one submission; what the frames of the transport carry.
+    pub submission_max: usize,
     /// The wall clock.
     pub clock: Clock,
     /// Fresh random bytes.
@@ -155,6 +165,7 @@ struct Shared {
     state: Arc<State>,
     formation: formation::Formation,
     duties: duties::Duties,
+    submission_max: usize,
     rng: Mutex<StdRng>,
 }
 
@@ -224,7 +235,7 @@ impl Consensus {
     /// # Errors
     /// [`Error::Fatal`] when the engine refuses the configuration.
     pub async fn start(parts: Parts) -> Result<Self, Error> {
-        let Parts { config, timing, limits, node, placement, transport, clock, rng_seed } = parts;
+        let Parts { config, timing, limits, node, placement, transport, clock, .. } = parts;
         let state = Arc::new(State::new(limits));
         let links =
             Arc::new(Links { transport, config: config.clone(), formation: AtomicU64::new(0) });
@@ -248,7 +259,8 @@ impl Consensus {
             state,
             formation: formation::Formation::default(),
             duties: duties::Duties::default(),
-            rng: Mutex::new(StdRng::from_seed(rng_seed)),
+            submission_max: parts.submission_max,
+            rng: Mutex::new(StdRng::from_seed(parts.rng_seed)),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(writer::Writer::new(Arc::clone(&shared), queue).run());
@@ -281,7 +293,7 @@ impl Consensus {
     /// Submits requests that take effect in their order, next to each other, and gives their replies. Cost: one share of a log entry, one round trip to the leader and one to a majority.
     ///
     /// # Errors
-    /// [`Error::TryAgain`] when they surely had no effect, [`Error::Unknown`] when nobody knows.
+    /// [`Error::TooLarge`] and [`Error::TryAgain`] when they surely had no effect, [`Error::Unknown`] when nobody knows.
     ///
     /// # Cancel safety
     /// The requests may still take effect.
@@ -289,6 +301,9 @@ impl Consensus {
         let deadline = Instant::now() + self.shared.config.request_timeout;
         let (done, replies) = oneshot::channel();
         let bytes = requests.iter().map(codec::size_of).sum();
+        if bytes > self.shared.submission_max {
+            return Err(Error::TooLarge { size: bytes, limit: self.shared.submission_max });
+        }
         let submission = Submission { requests, bytes, deadline, done };
         let room = tokio::time::timeout_at(deadline, self.submissions.send(submission)).await;
         room.map_err(|_| Error::TryAgain)?.map_err(|_| Error::Stopped)?;

@@ -76,6 +76,8 @@ pub(super) struct Outgoing {
 #[derive(Debug, Default)]
 struct Inner {
     session: Option<SessionId>,
+    /// The session that the leader has opened, before this node has applied it.
+    announced: Option<SessionId>,
     nonce: u64,
     next: u64,
     batches: VecDeque<Batch>,
@@ -150,6 +152,7 @@ impl Pending {
         let mut inner = self.inner.lock();
         inner.nonce = nonce;
         inner.session = None;
+        inner.announced = None;
         inner.is_session_lost = false;
         let batches = std::mem::take(&mut inner.batches);
         for mut batch in batches {
@@ -172,6 +175,20 @@ impl Pending {
     /// The open session.
     pub(super) fn session(&self) -> Option<SessionId> {
         self.inner.lock().session
+    }
+
+    /// Takes note of the session that the leader says it has opened.
+    pub(super) fn announce_session(&self, nonce: u64, session: SessionId) {
+        let mut inner = self.inner.lock();
+        if inner.nonce == nonce {
+            inner.announced = Some(session);
+        }
+    }
+
+    /// The session that must be kept alive, applied here or not.
+    pub(super) fn known_session(&self) -> Option<SessionId> {
+        let inner = self.inner.lock();
+        inner.session.or(inner.announced)
     }
 
     /// Where the reply to a wait comes out. Can be taken once.
@@ -353,7 +370,7 @@ impl Pending {
     /// Notes that the leader does not know the session.
     pub(super) fn lose_session(&self, session: SessionId) {
         let mut inner = self.inner.lock();
-        inner.is_session_lost |= inner.session == Some(session);
+        inner.is_session_lost |= inner.session.or(inner.announced) == Some(session);
     }
 
     /// Tells whether the session is gone.

@@ -46,6 +46,7 @@ async fn node(network: &MemoryNetwork, number: u8) -> TestNode {
         node: id,
         placement: placement.clone(),
         transport: transport.clone(),
+        submission_max: 16 << 20,
         clock: Clock::simulated(Timestamp::from_millis(1_000_000)),
         rng_seed: [number; 32],
     })

@@ -53,6 +53,10 @@ pub(super) enum Answer {
         index: u64,
         at: Timestamp,
     },
+    /// The session that was asked for; the entry that opens it may not be applied where it was asked.
+    Opened {
+        session: SessionId,
+    },
     /// Done; also where nothing else is to be said.
     Done,
     /// Ask the leader, if it is known.

@@ -124,6 +124,10 @@ impl Writer {
     }
 
     fn open_session(&mut self, leader: NodeId, placement: &Placement) {
+        // One that is open at the leader comes with the log.
+        if self.shared.state.pending.known_session().is_some() {
+            return;
+        }
         if self.opening.as_ref().is_some_and(|opening| !opening.is_finished()) {
             return;
         }
@@ -141,7 +145,10 @@ impl Writer {
                     Err(error) => Answer::Refused { reason: error.to_string() },
                 }
             };
-            tracing::debug!(?opened, "asked for a session");
+            match opened {
+                Answer::Opened { session } => shared.state.pending.announce_session(nonce, session),
+                other => tracing::debug!(?other, "no session yet"),
+            }
         }));
     }
 

@@ -96,6 +96,7 @@ impl Node {
             node: id,
             placement,
             transport: transport.clone(),
+            submission_max: submission_max(&config),
             clock,
             rng_seed: draw(),
         })
@@ -132,6 +133,14 @@ fn timing(config: &Config) -> Timing {
         election_max: cluster.election_timeout_max,
         session_timeout: cluster.session_timeout,
     }
+}
+
+/// What one log entry may hold so that every frame it travels in carries it, with room for its envelope.
+fn submission_max(config: &Config) -> usize {
+    const ENVELOPE: u64 = 1024 * 1024;
+    let frames = &config.transport.frame_max;
+    let most = frames.append.min(frames.forward).as_u64().saturating_sub(ENVELOPE / 2);
+    usize::try_from(most).unwrap_or(usize::MAX)
 }
 
 /// Hands each incoming stream to its room.

@@ -22,6 +22,16 @@ pub enum Error {
         /// How many there are.
         voters: usize,
     },
+    /// Surely not done: too large for one log entry.
+    #[error(
+        "ERR request of {size} bytes exceeds the limit of {limit} bytes; raise transport.frame_max to allow it"
+    )]
+    TooLarge {
+        /// How large it is.
+        size: usize,
+        /// The most there may be.
+        limit: usize,
+    },
     /// The node is leaving or has stopped. Go to another.
     #[error("CLUSTERDOWN this node has stopped")]
     Stopped,

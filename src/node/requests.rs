@@ -8,10 +8,14 @@ use std::pin::pin;
 use tokio::sync::oneshot;
 
 use super::{Error, Node};
+use crate::codec;
 use crate::command::{Command, ListCommand, Operation, Reply, Request};
 use crate::consensus::{self, Consensus};
 use crate::ids::WaitId;
 use crate::time::Timestamp;
+
+/// How many bytes of requests of one call share a log entry, unless one alone is larger.
+const TOGETHER_MAX: usize = 1024 * 1024;
 
 /// How a wait on a list ends early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,14 +146,23 @@ impl Node {
         }
     }
 
-    async fn write_into(&self, requests: Vec<Request>, replies: &mut Vec<Result<Reply, Error>>) {
-        let count = requests.len();
-        match self.consensus().submit(requests).await {
-            Ok(done) => replies.extend(done.into_iter().map(Ok)),
-            Err(error) => {
-                let error = self.explain(error);
-                replies.extend((0..count).map(|_| Err(error.clone())));
+    /// Writes what fits one log entry at a time, in order.
+    async fn write_into(
+        &self,
+        mut requests: Vec<Request>,
+        replies: &mut Vec<Result<Reply, Error>>,
+    ) {
+        while !requests.is_empty() {
+            let later = requests.split_off(fitting(&requests));
+            let count = requests.len();
+            match self.consensus().submit(requests).await {
+                Ok(done) => replies.extend(done.into_iter().map(Ok)),
+                Err(error) => {
+                    let error = self.explain(error);
+                    replies.extend((0..count).map(|_| Err(error.clone())));
+                }
             }
+            requests = later;
         }
     }
 
@@ -157,10 +170,24 @@ impl Node {
     fn explain(&self, error: consensus::Error) -> Error {
         match error {
             consensus::Error::TryAgain => self.without_majority().unwrap_or(Error::TryAgain),
+            consensus::Error::TooLarge { size, limit } => Error::TooLarge { size, limit },
             consensus::Error::Unknown | consensus::Error::SessionLost => Error::Unknown,
             consensus::Error::Stopped | consensus::Error::Fatal(_) => Error::Stopped,
         }
     }
+}
+
+/// How many of the requests, at least one, have at most [`TOGETHER_MAX`] bytes together.
+fn fitting(requests: &[Request]) -> usize {
+    if requests.len() == 1 {
+        return 1;
+    }
+    let mut bytes = 0usize;
+    let fits = |request: &&Request| {
+        bytes = bytes.saturating_add(codec::size_of(*request));
+        bytes <= TOGETHER_MAX
+    };
+    requests.iter().take_while(fits).count().max(1)
 }
 
 async fn wait(

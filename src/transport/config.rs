@@ -138,7 +138,7 @@ pub struct FrameMax {
     pub control: ByteSize,
     /// Log entries for followers and observers. Default 32 MiB; must hold the largest value and some more.
     pub append: ByteSize,
-    /// Pieces of a snapshot. Default 8 MiB.
+    /// Pieces of a snapshot. Default 32 MiB. A piece is about 1 MiB unless one element alone is larger.
     pub snapshot: ByteSize,
     /// Commands handed to the leader, and their replies. Default 32 MiB; must hold the largest value and some more.
     pub forward: ByteSize,
@@ -152,7 +152,7 @@ impl Default for FrameMax {
             gossip: ByteSize::kib(128),
             control: ByteSize::mib(1),
             append: ByteSize::mib(32),
-            snapshot: ByteSize::mib(8),
+            snapshot: ByteSize::mib(32),
             forward: ByteSize::mib(32),
             publish: ByteSize::mib(32),
         }
