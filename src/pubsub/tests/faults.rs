@@ -123,7 +123,7 @@ async fn play(seed: u64) -> crate::transport::Trace {
             }
         }
         match (said, healed_at) {
-            (0..1_000, _) if said % 50 == 0 => {
+            (0..1_000, _) if said.is_multiple_of(50) => {
                 let mut any = || address(rng.random_range(1..=3));
                 let (from, to) = (any(), any());
                 match rng.random_range(0..4) {
