@@ -138,8 +138,8 @@ pub enum ListCommand {
     Index {
         /// The key.
         key: Bytes,
-        /// The index.
-        index: i64,
+        /// The index; `None` is no integer, which is refused only behind the key's type, as in Redis.
+        index: Option<i64>,
     },
     /// Replaces the element at an index.
     ///
@@ -152,8 +152,8 @@ pub enum ListCommand {
     Set {
         /// The key.
         key: Bytes,
-        /// The index.
-        index: i64,
+        /// The index; `None` is no integer, which is refused only behind the key's type, as in Redis.
+        index: Option<i64>,
         /// What stands there then.
         element: Bytes,
     },

@@ -94,12 +94,12 @@ pub(super) fn range(arguments: &mut Arguments<'_>) -> Result<Command, Error> {
 }
 
 pub(super) fn index(arguments: &mut Arguments<'_>) -> Result<Command, Error> {
-    let (key, index) = (arguments.take()?, arguments.integer()?);
+    let (key, index) = (arguments.take()?, parse_integer(&arguments.take()?));
     done(ListCommand::Index { key, index })
 }
 
 pub(super) fn set(arguments: &mut Arguments<'_>) -> Result<Command, Error> {
-    let (key, index) = (arguments.take()?, arguments.integer()?);
+    let (key, index) = (arguments.take()?, parse_integer(&arguments.take()?));
     done(ListCommand::Set { key, index, element: arguments.take()? })
 }
 

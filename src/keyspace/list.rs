@@ -28,9 +28,11 @@ impl Reader<'_> {
                 Ok(Reply::Array(elements.collect()))
             }
             ListCommand::Index { key, index } => {
-                let list = self.collection::<List>(key)?;
-                let element = list.and_then(|list| list.get(place(*index, list.len())?));
-                Ok(Reply::bulk_or_nil(element.cloned()))
+                let Some(list) = self.collection::<List>(key)? else {
+                    return Ok(Reply::Nil);
+                };
+                let place = place(index.ok_or(Error::NotInteger)?, list.len());
+                Ok(Reply::bulk_or_nil(place.and_then(|place| list.get(place)).cloned()))
             }
             ListCommand::Position { key, element, rank, count, compared_max } => {
                 let Some(list) = self.collection::<List>(key)? else {
@@ -196,8 +198,14 @@ impl Writer<'_> {
         Ok(moved)
     }
 
-    fn list_set(&mut self, key: &Bytes, index: i64, element: &Bytes) -> Result<Reply, Error> {
+    fn list_set(
+        &mut self,
+        key: &Bytes,
+        index: Option<i64>,
+        element: &Bytes,
+    ) -> Result<Reply, Error> {
         let list = self.reader().collection::<List>(key)?.ok_or(Error::NoSuchKey)?;
+        let index = index.ok_or(Error::NotInteger)?;
         let place = place(index, list.len()).ok_or(Error::IndexOutOfRange)?;
         self.edit(key, Missing::Leave, |list: &mut List| {
             let there = list.get_mut(place).ok_or(Error::IndexOutOfRange)?;

@@ -7,16 +7,16 @@ use crate::keyspace::{Event, Keyspace, Limits};
 use crate::time::Timestamp;
 
 /// A keyspace with two sessions, which are applied to through the log.
-struct Log {
-    keyspace: Keyspace,
+pub(super) struct Log {
+    pub(super) keyspace: Keyspace,
     index: u64,
 }
 
-const ONE: SessionId = SessionId(1);
-const TWO: SessionId = SessionId(2);
+pub(super) const ONE: SessionId = SessionId(1);
+pub(super) const TWO: SessionId = SessionId(2);
 
 impl Log {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut log = Self { keyspace: Keyspace::new(Limits::default()), index: 0 };
         for nonce in 1..=2 {
             let address = "127.0.0.1:1".parse().unwrap();
@@ -46,7 +46,7 @@ impl Log {
     }
 
     /// The same for a request in words; several between `;` are a transaction.
-    fn run(&mut self, session: SessionId, line: &str) -> (String, Vec<String>) {
+    pub(super) fn run(&mut self, session: SessionId, line: &str) -> (String, Vec<String>) {
         let mut operations: Vec<_> =
             line.split(';').map(|line| operation(line.trim()).unwrap()).collect();
         let request = match operations.len() {
@@ -66,7 +66,7 @@ impl Log {
         }
     }
 
-    fn end_wait(&mut self, wait: WaitId, unblocked: bool) -> (String, Vec<String>) {
+    pub(super) fn end_wait(&mut self, wait: WaitId, unblocked: bool) -> (String, Vec<String>) {
         let command = Command::List(ListCommand::EndWait { wait, unblocked });
         self.request(TWO, Request::One(Operation { database: 0, command }))
     }

@@ -52,6 +52,8 @@ fn elements_are_found_and_changed_by_index() {
          LINDEX l 9223372036854775807 => nil
          LINDEX l abc => -ERR value is not an integer or out of range
          LINDEX nokey 0 => nil
+         LINDEX nokey abc => nil
+         LSET nokey abc Z => -ERR no such key
          LSET l 0 Z => OK
          LSET l -1 D => OK
          LSET l 100 Z => -ERR index out of range
@@ -172,6 +174,8 @@ fn each_key_must_hold_a_list() {
         "LPOP s 0",
         "LLEN s",
         "LINDEX s 0",
+        "LINDEX s abc",
+        "LSET s abc x",
         "LSET s 0 x",
         "LINSERT s BEFORE a b",
         "LREM s 0 x",

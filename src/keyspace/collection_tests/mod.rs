@@ -5,6 +5,7 @@
 mod blocking;
 mod hash;
 mod list;
+mod promises;
 mod set;
 mod walk;
 
