@@ -12,6 +12,8 @@ mod door;
 pub mod entry;
 pub mod expire;
 pub mod glob;
+#[cfg(test)]
+mod golden;
 pub mod hash;
 pub mod inspect;
 pub mod key;

@@ -6,7 +6,9 @@
 use bytes::Bytes;
 
 use crate::codec;
-use crate::keyspace::script::Script;
+use crate::command::{Action, Command, Entry, Operation, Request};
+use crate::ids::{NodeId, SessionId};
+use crate::keyspace::script::{Script, words};
 use crate::keyspace::snapshot::{CHUNK_MAX, FORMAT, Item, Kind};
 use crate::keyspace::{Error, Keyspace, Limits, Restore};
 use crate::time::Timestamp;
@@ -128,4 +130,62 @@ fn snapshots_that_make_no_sense_are_refused() {
     ] {
         assert!(snapshot_of(&items).is_err(), "{what}");
     }
+}
+
+/// A state with something of everything, made by entries alone.
+fn golden_state() -> Keyspace {
+    let mut keyspace = Keyspace::new(Limits::default());
+    let mut at = 1_800_000_000_000;
+    let mut apply = |index: u64, action: Action| {
+        at += 1;
+        keyspace.apply(index, &Entry { at: Timestamp::from_millis(at), action });
+    };
+    apply(
+        5,
+        Action::Open {
+            nonce: 9,
+            node: NodeId::from_random(4_660),
+            name: "game-1".to_owned(),
+            address: "127.0.0.1:7380".parse().unwrap(),
+        },
+    );
+    let requests = [
+        "SET s v PXAT 1900000000000",
+        "SET gone v",
+        "DEL gone",
+        "INCR n",
+        "SADD numbers 3 1 2",
+        "SADD members a 1 b",
+        "HSET h f v g w",
+        "RPUSH l a b c",
+        "MGET s n",
+        "HGET s f",
+        "BLPOP empty other 0",
+        "SWAPDB 0 2",
+        "SET back v",
+    ];
+    for (serial, request) in (1..).zip(requests) {
+        let command = Command::parse(&words(request)).unwrap();
+        let requests = [Request::One(Operation { database: 0, command })].into();
+        let session = SessionId(5);
+        apply(5 + serial, Action::Batch { session, serial, acknowledged: 6, requests });
+    }
+    keyspace
+}
+
+/// `golden.txt` holds a snapshot chunk by chunk. Write it anew, on purpose and with another `FORMAT` if one was ever
+/// released, with `QUORATE_GOLDEN=write cargo test golden`.
+#[test]
+fn the_golden_snapshot_holds() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = path.join("src/keyspace/tests/golden.txt");
+    let taken = chunks(&golden_state());
+    let hex = |chunk: &Bytes| chunk.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let lines: String = taken.iter().map(|chunk| hex(chunk) + "\n").collect();
+    let text = format!("# Golden bytes of a snapshot, one chunk a line. See snapshot.rs.\n{lines}");
+    if std::env::var_os("QUORATE_GOLDEN").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    assert_eq!(chunks(&restore(&taken).unwrap()), taken);
 }
