@@ -14,6 +14,7 @@
 //! snapshot, written             300 ns     a key
 //! ```
 
+use std::cell::RefCell;
 use std::hint::black_box;
 
 use bytes::Bytes;
@@ -93,18 +94,18 @@ fn commands(criterion: &mut Criterion) {
 
 fn snapshots(criterion: &mut Criterion) {
     for size in SIZES {
-        let mut keyspace = filled(size);
+        let keyspace = RefCell::new(filled(size));
         criterion.bench_function(&format!("snapshot-taken/{size}"), |bencher| {
-            bencher.iter_with_large_drop(|| keyspace.snapshot());
+            bencher.iter_with_large_drop(|| keyspace.borrow().snapshot());
         });
         // The first write to each shard copies that shard's records while a snapshot holds them.
         let set = spread(size, |key| operation(&["SET", key, "56"]));
         criterion.bench_function(&format!("set-under-snapshot/{size}"), |bencher| {
             let mut requests = set.iter().cycle();
             bencher.iter_batched(
-                || (keyspace.snapshot(), requests.next().expect("there is at least one")),
+                || (keyspace.borrow().snapshot(), requests.next().expect("there is at least one")),
                 |(snapshot, request)| {
-                    black_box(keyspace.apply_request(NOW, request));
+                    black_box(keyspace.borrow_mut().apply_request(NOW, request));
                     snapshot
                 },
                 BatchSize::PerIteration,
@@ -113,7 +114,7 @@ fn snapshots(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group("snapshot-written");
         group.sample_size(10).throughput(Throughput::Elements(size));
         group.bench_function(size.to_string(), |bencher| {
-            let snapshot = keyspace.snapshot();
+            let snapshot = keyspace.borrow().snapshot();
             bencher.iter(|| snapshot.chunks().map(|chunk| chunk.len()).sum::<usize>());
         });
         group.finish();

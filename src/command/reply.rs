@@ -25,13 +25,13 @@ pub enum Reply {
     /// A string of bytes.
     Bulk(Bytes),
     /// Replies in order.
-    Array(Vec<Reply>),
+    Array(Vec<Self>),
     /// Distinct replies; an array in RESP2.
-    Set(Vec<Reply>),
+    Set(Vec<Self>),
     /// Keys and values in turn, so always an even count; a flat array in RESP2, a map in RESP3.
-    Map(Vec<Reply>),
+    Map(Vec<Self>),
     /// Keys and values in turn; a flat array in RESP2, an array of pairs in RESP3 (`HRANDFIELD … WITHVALUES`).
-    Pairs(Vec<Reply>),
+    Pairs(Vec<Self>),
     /// The command was refused.
     Error(Error),
     /// The command waits for an element; the real reply comes when the wait is served or cancelled.

@@ -143,9 +143,9 @@ proptest! {
             let reply = script.reply(&format!("SCAN {cursor} COUNT {count}"));
             let Reply::Array(parts) = reply else { panic!("no page") };
             let [Reply::Bulk(next), Reply::Array(keys)] = &parts[..] else { panic!("no page") };
-            seen.extend(keys.iter().map(|key| match key {
-                Reply::Bulk(key) => key.clone(),
-                other => panic!("{other:?}"),
+            seen.extend(keys.iter().map(|key| {
+                let Reply::Bulk(key) = key else { panic!("no key: {key:?}") };
+                key.clone()
             }));
             cursor = String::from_utf8(next.to_vec()).unwrap();
             if cursor == "0" {
