@@ -22,6 +22,7 @@ impl<R, H> File<R, H> {
     pub fn check(&self) -> Result<(), Error> {
         self.check_cluster()?;
         self.check_node()?;
+        self.transport.check().map_err(|error| Error::Room(format!("transport: {error}")))?;
         self.membership.check().map_err(|error| Error::Room(error.to_string()))?;
         self.check_sizes()
     }
@@ -109,11 +110,6 @@ impl<R, H> File<R, H> {
 
     fn check_sizes(&self) -> Result<(), Error> {
         let (cluster, transport) = (&self.cluster, &self.transport);
-        let keep_alive = ("transport.keep_alive", transport.keep_alive);
-        let idle = ("transport.idle_timeout", transport.idle_timeout);
-        if keep_alive.1 >= idle.1 {
-            return Err(Error::relation(keep_alive, "less than", idle));
-        }
         let key = ("cluster.key_max", cluster.key_max);
         let value = ("cluster.value_max", cluster.value_max);
         if key.1 > value.1 {

@@ -60,7 +60,7 @@ fn broken_relation_names_both_keys_and_both_values() {
         ),
         (
             "transport = { keep_alive = \"2s\" }",
-            "transport.keep_alive of 2s must be less than transport.idle_timeout of 1.5s",
+            "transport: keep_alive of 2s is not below idle_timeout of 1.5s",
         ),
         (
             "membership = { gossip_interval = \"1ms\" }",
