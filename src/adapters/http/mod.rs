@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 
 pub use self::config::Config;
 use self::listener::BoundedListener;
+use crate::node::Node;
 use crate::node::status::{self, Status};
 
 /// Asks the node how it is; cheap, and never waits.
@@ -50,6 +51,15 @@ pub enum Error {
 }
 
 impl Server {
+    /// Opens the door of `node`.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub async fn bind(node: &Node, config: &Config) -> Result<Self, Error> {
+        let node = node.clone();
+        Self::start(Arc::new(move || node.status()), config).await
+    }
+
     async fn start(ask: Ask, config: &Config) -> Result<Self, Error> {
         let failed = |source| Error::Bind { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
@@ -87,12 +97,10 @@ fn router(ask: Ask) -> Router {
 }
 
 /// Answers as long as the process can answer at all.
-#[expect(clippy::unused_async, reason = "a handler of axum is asynchronous")]
 async fn healthz() -> &'static str {
     "ok\n"
 }
 
-#[expect(clippy::unused_async, reason = "a handler of axum is asynchronous")]
 async fn readyz(State(ask): State<Ask>) -> Response {
     let node = ask().node;
     if node.state == status::State::Ready {
@@ -102,12 +110,10 @@ async fn readyz(State(ask): State<Ask>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response()
 }
 
-#[expect(clippy::unused_async, reason = "a handler of axum is asynchronous")]
 async fn status_json(State(ask): State<Ask>) -> Json<Status> {
     Json(ask())
 }
 
-#[expect(clippy::unused_async, reason = "a handler of axum is asynchronous")]
 async fn metrics_text(State(ask): State<Ask>) -> Response {
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (kind, metrics::text(&ask())).into_response()

@@ -10,9 +10,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use crate::consensus::Timing;
 use crate::ids::Label;
-use crate::keyspace::Limits;
 use crate::transport::Secret;
 
 /// `[cluster]`: what all nodes share. What [`ClusterConfig::settings`] lists must be equal on all of them.
@@ -94,23 +92,6 @@ impl ClusterConfig {
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .to_vec()
-    }
-
-    /// Gives the times that consensus goes by.
-    #[must_use]
-    pub const fn timing(&self) -> Timing {
-        Timing {
-            heartbeat: self.heartbeat_interval,
-            election_min: self.election_timeout_min,
-            election_max: self.election_timeout_max,
-            session_timeout: self.session_timeout,
-        }
-    }
-
-    /// Gives the limits that the replicated data holds.
-    #[must_use]
-    pub const fn limits(&self) -> Limits {
-        Limits { value_max: self.value_max.as_u64() }
     }
 
     pub(super) const fn has_secret(&self) -> bool {
