@@ -4,3 +4,4 @@
 //! is bounded before it reaches the node.
 
 pub mod http;
+pub mod resp;

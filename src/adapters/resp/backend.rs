@@ -1,0 +1,119 @@
+//! What the door needs of a node, so that it can be tested against another one.
+//!
+//! Owns the trait and nothing that happens behind it. Invariant: it mirrors [`Node`], name by name.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::command::{Operation, Reply, Request};
+use crate::node::status::State;
+use crate::node::{self, Interrupt, Node};
+use crate::pubsub::{self, Kind, Subscriber};
+
+/// What INFO and its kin tell of a node.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts {
+    pub(super) node_id: String,
+    pub(super) node_name: String,
+    /// Whether it cannot serve yet, but will.
+    pub(super) is_loading: bool,
+    pub(super) state: String,
+    pub(super) cluster: String,
+    pub(super) role: String,
+    pub(super) term: u64,
+    pub(super) applied: u64,
+    pub(super) voters: usize,
+    pub(super) members: usize,
+}
+
+/// What a door asks of a node: see the methods of [`Node`].
+#[async_trait]
+pub(super) trait Backend: Send + Sync + 'static {
+    async fn execute(&self, requests: Vec<Request>) -> Vec<Result<Reply, node::Error>>;
+
+    async fn wait(
+        &self,
+        operation: Operation,
+        interrupt: BoxFuture<'static, Interrupt>,
+    ) -> Result<Reply, node::Error>;
+
+    async fn revision(&self) -> Result<u64, node::Error>;
+
+    fn publish(
+        &self,
+        kind: Kind,
+        channel: &[u8],
+        payload: Bytes,
+    ) -> Result<BoxFuture<'static, u64>, pubsub::Error>;
+
+    fn subscriber(&self) -> Subscriber;
+
+    async fn channels(&self, kind: Kind, pattern: Option<Bytes>) -> Vec<Bytes>;
+
+    async fn subscriber_counts(&self, kind: Kind, channels: Vec<Bytes>) -> Vec<u64>;
+
+    async fn pattern_count(&self) -> u64;
+
+    fn facts(&self) -> Facts;
+}
+
+#[async_trait]
+impl Backend for Node {
+    async fn execute(&self, requests: Vec<Request>) -> Vec<Result<Reply, node::Error>> {
+        self.execute(requests).await
+    }
+
+    async fn wait(
+        &self,
+        operation: Operation,
+        interrupt: BoxFuture<'static, Interrupt>,
+    ) -> Result<Reply, node::Error> {
+        self.wait(operation, interrupt).await
+    }
+
+    async fn revision(&self) -> Result<u64, node::Error> {
+        self.revision().await
+    }
+
+    fn publish(
+        &self,
+        kind: Kind,
+        channel: &[u8],
+        payload: Bytes,
+    ) -> Result<BoxFuture<'static, u64>, pubsub::Error> {
+        Ok(Box::pin(self.publish(kind, channel, payload)?))
+    }
+
+    fn subscriber(&self) -> Subscriber {
+        self.subscriber()
+    }
+
+    async fn channels(&self, kind: Kind, pattern: Option<Bytes>) -> Vec<Bytes> {
+        self.channels(kind, pattern).await
+    }
+
+    async fn subscriber_counts(&self, kind: Kind, channels: Vec<Bytes>) -> Vec<u64> {
+        self.subscriber_counts(kind, channels).await
+    }
+
+    async fn pattern_count(&self) -> u64 {
+        self.pattern_count().await
+    }
+
+    fn facts(&self) -> Facts {
+        let status = self.status();
+        Facts {
+            node_id: status.node.id.to_string(),
+            node_name: status.node.name,
+            is_loading: matches!(status.node.state, State::Joining | State::Syncing),
+            state: format!("{:?}", status.node.state).to_lowercase(),
+            cluster: status.cluster.id.to_string(),
+            role: format!("{:?}", status.raft.role).to_lowercase(),
+            term: status.raft.term,
+            applied: status.raft.applied,
+            voters: status.voters.len(),
+            members: status.members.len(),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! CONFIG: the few parameters of Redis that clients ask for.
+//!
+//! Owns their names and what they read as. Changes nothing: the configuration is a file. Invariant: SET confirms only what
+//! holds already, so that a client never believes something that is not so.
+
+use bytes::Bytes;
+
+use super::super::connection::Connection;
+use super::super::server::Shared;
+use super::{Row, help};
+use crate::command::Error;
+use crate::command::entry::DATABASES;
+use crate::command::glob;
+
+pub(super) const ROWS: &[Row] = &[
+    Row::now("config|get", 0, get),
+    Row::now("config|set", 0, set),
+    Row::now("config|resetstat", 0, reset_stats),
+    Row::now("config|help", 0, config_help),
+];
+
+/// A parameter: its name, and what it is.
+type Parameter = (&'static str, fn(&Shared) -> String);
+
+const PARAMETERS: &[Parameter] = &[
+    ("appendfsync", |_| "no".to_owned()),
+    ("appendonly", |_| "no".to_owned()),
+    ("bind", |shared| shared.address.ip().to_string()),
+    ("cluster-enabled", |_| "no".to_owned()),
+    ("databases", |_| DATABASES.to_string()),
+    ("maxclients", |shared| shared.config.clients_max.to_string()),
+    ("maxmemory", |_| "0".to_owned()),
+    ("maxmemory-policy", |_| "noeviction".to_owned()),
+    ("notify-keyspace-events", |_| String::new()),
+    ("port", |shared| shared.address.port().to_string()),
+    ("proto-max-bulk-len", |shared| shared.config.bulk_max.as_u64().to_string()),
+    ("replica-read-only", |_| "yes".to_owned()),
+    ("save", |_| String::new()),
+    ("slave-read-only", |_| "yes".to_owned()),
+    ("timeout", |shared| shared.config.timeout_idle.as_secs().to_string()),
+];
+
+fn get(connection: &mut Connection, words: &[Bytes]) {
+    let patterns: Vec<Vec<u8>> =
+        words.iter().skip(2).map(|pattern| pattern.to_ascii_lowercase()).collect();
+    let found: Vec<(&str, String)> = PARAMETERS
+        .iter()
+        .filter(|(name, _)| patterns.iter().any(|pattern| glob::matches(pattern, name.as_bytes())))
+        .map(|(name, read)| (*name, read(&connection.shared)))
+        .collect();
+    let mut reply = connection.reply();
+    reply.map(found.len());
+    for (name, value) in found {
+        reply.bulk(name.as_bytes());
+        reply.bulk(value.as_bytes());
+    }
+}
+
+fn set(connection: &mut Connection, words: &[Bytes]) {
+    let (pairs, odd) = words.get(2..).unwrap_or_default().as_chunks::<2>();
+    if !odd.is_empty() {
+        return connection.error(&Error::WrongArity("config|set".to_owned()).to_string());
+    }
+    for [name, value] in pairs {
+        let shown = String::from_utf8_lossy(name);
+        let name = shown.to_ascii_lowercase();
+        let Some((_, read)) = PARAMETERS.iter().find(|(known, _)| *known == name) else {
+            return connection.error(&format!(
+                "ERR Unknown option or number of arguments for CONFIG SET - '{shown}'"
+            ));
+        };
+        if read(&connection.shared).as_bytes() != &value[..] {
+            return connection.error(&format!(
+                "ERR CONFIG SET failed (possibly related to argument '{shown}') - can't set immutable config"
+            ));
+        }
+    }
+    connection.ok();
+}
+
+fn reset_stats(connection: &mut Connection, _: &[Bytes]) {
+    connection.shared.stats.reset();
+    connection.ok();
+}
+
+fn config_help(connection: &mut Connection, _: &[Bytes]) {
+    help(
+        connection,
+        &[
+            "CONFIG <subcommand> [<arg> ...]. Subcommands are:",
+            "GET <pattern> [<pattern> ...]",
+            "    The parameters that match, with their values.",
+            "SET <parameter> <value> [...]",
+            "    Confirms what is so already; anything else is set in the configuration file.",
+            "RESETSTAT",
+            "    Sets the counters of INFO to zero.",
+        ],
+    );
+}

@@ -1,0 +1,218 @@
+//! One client's connection, without its socket: what it has chosen, queued, watched and subscribed to.
+//!
+//! Owns the state that commands read and change, and the buffer their replies go to. Does not read or write the socket
+//! and gives no order of its own: `drive.rs` does. Invariant: what is in `out` is whole replies and pushes only.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::registry::Card;
+use super::server::Shared;
+use super::transaction::Transaction;
+use crate::command::Watched;
+use crate::node;
+use crate::pubsub::{Error as ListenError, Kind, Message, Subscriber};
+use crate::resp::{Encoder, Version};
+
+/// The state of one connection.
+pub(super) struct Connection {
+    pub(super) shared: Arc<Shared>,
+    pub(super) card: Arc<Card>,
+    /// Replies and pushes on their way to the client.
+    pub(super) out: BytesMut,
+    pub(super) version: Version,
+    pub(super) database: u8,
+    pub(super) is_authenticated: bool,
+    pub(super) silence: Silence,
+    /// Whether the connection ends when `out` is written.
+    pub(super) is_closing: bool,
+    /// What was queued since MULTI.
+    pub(super) transaction: Option<Transaction>,
+    pub(super) watched: Vec<Watched>,
+    pub(super) listening: Listening,
+    /// Whether EXEC's array is being written, so that pushes must wait.
+    pub(super) is_in_exec: bool,
+    /// Pushes that wait for the end of EXEC's array.
+    deferred: BytesMut,
+}
+
+/// Whether replies are written, as `CLIENT REPLY` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// They are.
+    #[default]
+    None,
+    /// The next command's is not.
+    Next,
+    /// None is.
+    All,
+}
+
+/// What the connection listens to.
+#[derive(Debug, Default)]
+pub(super) struct Listening {
+    /// Opened with the first subscription.
+    pub(super) subscriber: Option<Subscriber>,
+    pub(super) channels: usize,
+    pub(super) patterns: usize,
+    pub(super) sharded: usize,
+}
+
+impl Listening {
+    /// Tells whether it listens to anything.
+    pub(super) const fn is_any(&self) -> bool {
+        self.channels > 0 || self.patterns > 0 || self.sharded > 0
+    }
+
+    /// The number in the answer to a subscription of that kind: sharded channels are counted by themselves.
+    pub(super) const fn shown(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Channel | Kind::Pattern => self.channels.saturating_add(self.patterns),
+            Kind::Sharded => self.sharded,
+        }
+    }
+
+    /// The count of one kind.
+    pub(super) const fn count(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+            Kind::Sharded => &mut self.sharded,
+        }
+    }
+
+    /// Waits for a message; for ever when nothing is listened to.
+    pub(super) async fn receive(&self) -> Result<Message, ListenError> {
+        match &self.subscriber {
+            Some(subscriber) => subscriber.receive().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Connection {
+    pub(super) fn new(shared: Arc<Shared>, card: Arc<Card>) -> Self {
+        let is_authenticated = shared.password.is_none();
+        Self {
+            shared,
+            card,
+            out: BytesMut::new(),
+            version: Version::Resp2,
+            database: 0,
+            is_authenticated,
+            silence: Silence::None,
+            is_closing: false,
+            transaction: None,
+            watched: Vec::new(),
+            listening: Listening::default(),
+            is_in_exec: false,
+            deferred: BytesMut::new(),
+        }
+    }
+
+    /// Writes a reply in the client's protocol version.
+    pub(super) const fn reply(&mut self) -> Encoder<'_> {
+        Encoder::new(&mut self.out, self.version)
+    }
+
+    /// Writes `+OK`.
+    pub(super) fn ok(&mut self) {
+        self.reply().ok();
+    }
+
+    /// Writes an error; `text` begins with its code word.
+    pub(super) fn error(&mut self, text: &str) {
+        self.reply().error(text);
+    }
+
+    /// Writes what the node said instead of an answer.
+    pub(super) fn node_error(&mut self, error: &node::Error) {
+        self.error(&error.to_string());
+    }
+
+    /// Tells whether only the few commands of a RESP2 subscriber are allowed.
+    pub(super) fn is_subscriber_only(&self) -> bool {
+        self.version == Version::Resp2 && self.listening.is_any()
+    }
+
+    /// Gives whether the command that comes now stays without a reply.
+    pub(super) fn begin_command(&mut self) -> bool {
+        match self.silence {
+            Silence::None => false,
+            Silence::Next => {
+                self.silence = Silence::None;
+                true
+            }
+            Silence::All => true,
+        }
+    }
+
+    /// Writes a message as a push, or keeps it until EXEC's array is complete.
+    pub(super) fn push(&mut self, message: &Message) {
+        let to = if self.is_in_exec { &mut self.deferred } else { &mut self.out };
+        write_message(message, &mut Encoder::new(to, self.version));
+    }
+
+    /// Lets the pushes out that waited for the end of EXEC's array.
+    pub(super) fn end_exec(&mut self) {
+        self.is_in_exec = false;
+        let deferred = std::mem::take(&mut self.deferred);
+        self.out.unsplit(deferred);
+    }
+
+    /// Writes all messages that are here, as far as a batch goes.
+    pub(super) fn push_waiting(&mut self) -> Result<(), ListenError> {
+        const BATCH_BYTES: usize = 64 * 1024;
+        let start = self.out.len();
+        while let Some(subscriber) = &self.listening.subscriber {
+            let Some(message) = subscriber.try_receive()? else { break };
+            self.push(&message);
+            if self.out.len().saturating_sub(start) > BATCH_BYTES {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets everything that the client chose, as at the start of a connection; what waits to be written stays.
+    pub(super) fn reset(&mut self) {
+        self.version = Version::Resp2;
+        self.database = 0;
+        self.is_authenticated = self.shared.password.is_none();
+        self.silence = Silence::None;
+        self.transaction = None;
+        self.watched.clear();
+        self.listening = Listening::default();
+        self.card.change(|facts| facts.name.clear());
+    }
+
+    /// Shows the others what this connection is now.
+    pub(super) fn show(&self) {
+        let queued = self.transaction.as_ref().map(Transaction::len);
+        let (channels, patterns) = (self.listening.channels, self.listening.patterns);
+        self.card.change(|facts| {
+            facts.database = self.database;
+            facts.version = self.version;
+            facts.channels = channels;
+            facts.patterns = patterns;
+            facts.sharded = self.listening.sharded;
+            facts.queued = queued;
+        });
+    }
+}
+
+fn write_message(message: &Message, to: &mut Encoder<'_>) {
+    let (name, count): (&[u8], usize) = match message.kind {
+        Kind::Channel => (b"message", 3),
+        Kind::Pattern => (b"pmessage", 4),
+        Kind::Sharded => (b"smessage", 3),
+    };
+    to.push(count);
+    to.bulk(name);
+    if message.kind == Kind::Pattern {
+        to.bulk(message.pattern.as_deref().unwrap_or_default());
+    }
+    to.bulk(&message.channel);
+    to.bulk(&message.payload);
+}
