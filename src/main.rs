@@ -16,10 +16,12 @@ use crate::cli::arguments::{Arguments, Command};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
-        Some(Command::Keygen) => cli::keygen().and_then(|text| answer(&text)),
-        Some(Command::Status(flags)) => cli::status::status(&flags).and_then(|text| answer(&text)),
+        Some(Command::Keygen) => cli::keygen().and_then(|text| cli::answer(&text)),
+        Some(Command::Status(flags)) => {
+            cli::status::status(&flags).and_then(|text| cli::answer(&text))
+        }
         Some(Command::CheckConfig(flags)) => cli::settings::check_config(&flags.file)
-            .and_then(|()| answer(&format!("{}: ok\n", flags.file.display()))),
+            .and_then(|()| cli::answer(&format!("{}: ok\n", flags.file.display()))),
         Some(Command::Dev(flags)) => log_to_stderr().and_then(|()| cli::dev::dev(&flags)),
         Some(Command::Serve(flags)) => log_to_stderr().and_then(|()| cli::serve::serve(&flags)),
         None => log_to_stderr().and_then(|()| cli::serve::serve(&arguments.serve)),
@@ -37,20 +39,13 @@ fn fail(code: u8, text: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Writes an answer to standard output.
-fn answer(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(|error| Failure::Fatal(format!("cannot write to standard output: {error}")))
-}
-
 /// Sends logs to standard error, from the level that `QUORATE_LOG` names.
 fn log_to_stderr() -> Result<(), Failure> {
     use tracing_subscriber::EnvFilter;
     let wrong = |what: String| Failure::Usage(format!("QUORATE_LOG: {what}"));
     let filter = match std::env::var("QUORATE_LOG") {
         Ok(text) => EnvFilter::try_new(text).map_err(|error| wrong(error.to_string()))?,
-        Err(std::env::VarError::NotPresent) => EnvFilter::new("info,openraft=warn,chitchat=warn"),
+        Err(std::env::VarError::NotPresent) => EnvFilter::new("info,openraft=error,chitchat=warn"),
         Err(error @ std::env::VarError::NotUnicode(_)) => return Err(wrong(error.to_string())),
     };
     tracing_subscriber::fmt()
