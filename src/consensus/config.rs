@@ -47,7 +47,7 @@ pub struct Config {
     pub batch_requests_max: usize,
     /// The most bytes of requests in one log entry, unless one request alone is larger. Default 1MiB.
     pub batch_bytes_max: ByteSize,
-    /// The most batches of this node that are under way at once. Default 8. More help on long links; fewer give larger
+    /// The most batches of this node that are under way at once. Default 4. More help on long links; fewer give larger
     /// batches.
     pub batches_in_flight_max: usize,
     /// The most requests that wait to be batched; callers beyond it wait for room. Default 65536.
@@ -69,7 +69,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(10),
             batch_requests_max: 1024,
             batch_bytes_max: ByteSize::mib(1),
-            batches_in_flight_max: 8,
+            batches_in_flight_max: 4,
             queue_max: 65_536,
             appends_in_flight_max: 8,
             snapshot_log_bytes: ByteSize::mib(64),

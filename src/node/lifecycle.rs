@@ -124,23 +124,30 @@ pub(super) async fn run(node: Node) {
 async fn keep_links(node: Node) {
     let mut sessions = node.0.consensus.sessions();
     let mut linked: BTreeMap<SessionId, SessionPeer> = BTreeMap::new();
+    let mut is_attaching = false;
     loop {
         let open = sessions.borrow_and_update().clone();
         let own = open.iter().find(|(_, peer)| peer.node == node.0.id).map(|(id, _)| *id);
         relink(&node, &linked, &open);
         linked = open;
         if let Some(own) = own
-            && node.phase() < Phase::Ready
+            && !is_attaching
         {
-            attach_all(&node, own, &linked).await;
-            node.enter(Phase::Ready);
-            node.0.membership.set_state(State::Ready).await;
-            tracing::info!(node = %node.0.id, "in sync with the cluster");
+            is_attaching = true;
+            // Beside this loop, which goes on to unlink those whose session ends meanwhile.
+            tokio::spawn(become_ready(node.clone(), own, linked.clone()));
         }
         if node.phase() == Phase::Leaving || sessions.changed().await.is_err() {
             return;
         }
     }
+}
+
+async fn become_ready(node: Node, own: SessionId, sessions: SessionPeers) {
+    attach_all(&node, own, &sessions).await;
+    node.enter(Phase::Ready);
+    node.0.membership.set_state(State::Ready).await;
+    tracing::info!(node = %node.0.id, "in sync with the cluster");
 }
 
 fn relink(node: &Node, before: &SessionPeers, now: &SessionPeers) {
