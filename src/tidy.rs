@@ -33,6 +33,7 @@ const FLOORS: &[(&str, u8)] = &[
 /// Each outside engine, or part of the standard library, and the only rooms that may name it.
 const OWNERS: &[(&str, &[&str])] = &[
     ("quinn", &["transport"]),
+    ("quinn_proto", &["transport"]),
     ("rustls", &["transport"]),
     ("rcgen", &["transport"]),
     ("ring", &["transport"]),
