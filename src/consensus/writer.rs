@@ -145,9 +145,10 @@ impl Writer {
                     Err(error) => Answer::Refused { reason: error.to_string() },
                 }
             };
-            match opened {
-                Answer::Opened { session } => shared.state.pending.announce_session(nonce, session),
-                other => tracing::debug!(?other, "no session yet"),
+            if let Answer::Opened { session } = opened {
+                shared.state.pending.announce_session(nonce, session);
+            } else {
+                tracing::debug!(?opened, "no session yet");
             }
         }));
     }

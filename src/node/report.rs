@@ -90,6 +90,6 @@ impl Node {
         let is_alive = |id: &NodeId| *id == self.0.id || view.get(id).is_some_and(|m| m.alive);
         let alive = voters.iter().filter(|id| is_alive(id)).count();
         let is_lost = !voters.is_empty() && alive <= voters.len() / 2;
-        is_lost.then(|| Error::ClusterDown { alive, voters: voters.len() })
+        is_lost.then_some(Error::ClusterDown { alive, voters: voters.len() })
     }
 }
