@@ -24,7 +24,9 @@ pub(crate) fn serve(flags: &Serve) -> Result<(), Failure> {
     }
     runtime()?.block_on(async {
         let mut signals = Signals::listen()?;
-        let Some(started) = signals.unless(Running::start(settings)).await else { return Ok(()) };
+        let Some(started) = signals.unless(Box::pin(Running::start(settings))).await else {
+            return Ok(());
+        };
         let running = started?;
         if let Some(failure) = signals.unless(running.live()).await {
             return Err(failure);

@@ -146,16 +146,13 @@ mod tests {
     }
 
     fn keys_of(name: &str, value: &serde_json::Value, keys: &mut BTreeSet<String>) {
-        match value {
-            serde_json::Value::Object(inner) => {
-                for (key, value) in inner {
-                    let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-                    keys_of(&name, value, keys);
-                }
-            }
-            _ => {
-                keys.insert(name.to_owned());
-            }
+        let Some(inner) = value.as_object() else {
+            keys.insert(name.to_owned());
+            return;
+        };
+        for (key, value) in inner {
+            let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+            keys_of(&name, value, keys);
         }
     }
 
