@@ -76,9 +76,7 @@ impl Wire {
                 Err(error) => return Err(lost(error)),
             }
         }
-        if out.capacity() > IDLE_BUFFER_MAX {
-            *out = BytesMut::new();
-        }
+        give_back_if_large(out);
         Ok(())
     }
 
@@ -102,8 +100,8 @@ impl Wire {
 
     /// Reads once.
     pub(super) fn read(&mut self) -> Result<(), End> {
-        if self.input.is_empty() && self.input.capacity() > IDLE_BUFFER_MAX {
-            self.input = BytesMut::new();
+        if self.input.is_empty() {
+            give_back_if_large(&mut self.input);
         }
         self.input.reserve(self.read_next);
         let room = self.input.capacity().saturating_sub(self.input.len());
@@ -120,8 +118,32 @@ impl Wire {
     }
 }
 
+/// Drops the memory of an empty buffer that has become large. Its capacity alone does not tell: what was consumed at the
+/// front does not count in it.
+fn give_back_if_large(buffer: &mut BytesMut) {
+    if buffer.try_reclaim(IDLE_BUFFER_MAX.saturating_add(1)) {
+        *buffer = BytesMut::new();
+    }
+}
+
 fn lost(error: io::Error) -> End {
     use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
     let is_gone = matches!(error.kind(), ConnectionReset | BrokenPipe | ConnectionAborted);
     if is_gone { End::Disconnected } else { End::Io(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_buffer_is_given_back_though_its_front_was_consumed() {
+        let mut buffer = BytesMut::from(&vec![0; IDLE_BUFFER_MAX * 4][..]);
+        buffer.advance(IDLE_BUFFER_MAX * 4);
+        give_back_if_large(&mut buffer);
+        assert!(!buffer.try_reclaim(1));
+        let mut small = BytesMut::with_capacity(1_024);
+        give_back_if_large(&mut small);
+        assert!(small.capacity() >= 1_024);
+    }
 }
