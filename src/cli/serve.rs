@@ -78,13 +78,9 @@ impl Running {
         Ok(())
     }
 
-    /// Says that the doors are open once the node is in sync; comes back only when it cannot go on.
+    /// Says that the doors are open; comes back only when the node cannot go on. Whether it is in sync with a cluster,
+    /// `/readyz` tells; until then requests wait.
     async fn live(&self) -> Failure {
-        tokio::select! {
-            biased;
-            reason = self.node.stopped() => return Failure::Fatal(reason),
-            () = self.node.ready() => {}
-        }
         match self.announce() {
             Ok(()) => Failure::Fatal(self.node.stopped().await),
             Err(failure) => failure,

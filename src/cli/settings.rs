@@ -27,6 +27,7 @@ pub(crate) fn settings(flags: &Serve) -> Result<Settings, Failure> {
     let place =
         flags.config.as_deref().map_or(String::new(), |path| format!("{}: ", path.display()));
     settings.check().map_err(|error| Failure::Usage(format!("{place}{error}")))?;
+    settings.resp.check().map_err(|error| Failure::Usage(format!("{place}{error}")))?;
     Ok(settings)
 }
 

@@ -38,7 +38,7 @@ impl Connection {
     /// With the text for the client; an open transaction is then spoiled.
     pub(super) fn admit(&mut self, words: &[Bytes]) -> Result<Route, String> {
         let text = match route(words) {
-            Ok(route) => match self.refusal(&route) {
+            Ok(route) => match self.refusal(&route).or_else(|| self.long_key(&route, words)) {
                 None => return Ok(route),
                 Some(text) => text,
             },
@@ -72,6 +72,19 @@ impl Connection {
             ));
         }
         None
+    }
+
+    /// The refusal of a key that is too long.
+    fn long_key(&self, route: &Route, words: &[Bytes]) -> Option<String> {
+        let limit = self.shared.key_max;
+        let is_suspect = words.iter().any(|word| word.len() > limit);
+        if !is_suspect || !matches!(route, Route::Keyspace(_)) {
+            return None;
+        }
+        let size = table::keys_of(words).iter().map(Bytes::len).find(|size| *size > limit)?;
+        Some(format!(
+            "ERR key of {size} bytes exceeds the limit of {limit} bytes; raise cluster.key_max to allow it"
+        ))
     }
 
     /// Queues the command if MULTI is open and it is one that is queued; tells what to answer. `None` when it is to run.

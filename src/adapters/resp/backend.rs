@@ -30,6 +30,12 @@ pub(super) struct Facts {
 /// What a door asks of a node: see the methods of [`Node`].
 #[async_trait]
 pub(super) trait Backend: Send + Sync + 'static {
+    /// Waits until every other node publishes to this one.
+    async fn ready(&self);
+
+    /// The longest key.
+    fn key_max(&self) -> usize;
+
     async fn execute(&self, requests: Vec<Request>) -> Vec<Result<Reply, node::Error>>;
 
     async fn wait(
@@ -60,6 +66,14 @@ pub(super) trait Backend: Send + Sync + 'static {
 
 #[async_trait]
 impl Backend for Node {
+    async fn ready(&self) {
+        self.ready().await;
+    }
+
+    fn key_max(&self) -> usize {
+        usize::try_from(self.config().cluster.key_max.as_u64()).unwrap_or(usize::MAX)
+    }
+
     async fn execute(&self, requests: Vec<Request>) -> Vec<Result<Reply, node::Error>> {
         self.execute(requests).await
     }

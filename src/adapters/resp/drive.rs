@@ -69,12 +69,21 @@ pub(super) struct Driver {
     /// Since when more messages wait than the soft limit allows.
     soft_since: Option<Instant>,
     last_command: &'static str,
+    /// Whether the node has been in sync with its cluster.
+    is_in_sync: bool,
 }
 
 impl Driver {
     pub(super) fn new(mut wire: Wire, connection: Connection) -> Self {
         wire.set_authenticated(connection.is_authenticated);
-        Self { wire, connection, batch: Batch::default(), soft_since: None, last_command: "NULL" }
+        Self {
+            wire,
+            connection,
+            batch: Batch::default(),
+            soft_since: None,
+            last_command: "NULL",
+            is_in_sync: false,
+        }
     }
 
     /// Serves the client until the connection ends.
@@ -168,11 +177,22 @@ impl Driver {
         self.flush_if_full().await
     }
 
+    /// Waits until messages reach everybody and come from everybody: only then is a subscription what it says.
+    async fn await_sync(&mut self) -> Result<(), End> {
+        if !self.is_in_sync {
+            self.flush().await?;
+            self.connection.shared.backend.ready().await;
+            self.is_in_sync = true;
+        }
+        Ok(())
+    }
+
     async fn publish(&mut self, kind: Kind, words: &[Bytes], is_silent: bool) -> Result<(), End> {
         // Whoever gets the message must see what was written before it.
         if !self.batch.requests.is_empty() {
             self.flush().await?;
         }
+        self.await_sync().await?;
         let [_, channel, payload, ..] = words else { return Ok(()) };
         let published = self.connection.shared.backend.publish(kind, channel, payload.clone());
         let answer = match published {
@@ -189,6 +209,9 @@ impl Driver {
         is_silent: bool,
     ) -> Result<(), End> {
         self.flush().await?;
+        if matches!(row.name, "subscribe" | "psubscribe" | "ssubscribe" | "exec") {
+            self.await_sync().await?;
+        }
         let connection = &mut self.connection;
         connection.card.change(|facts| facts.last_command = row.name);
         let start = connection.out.len();

@@ -69,6 +69,8 @@ pub enum Error {
 /// What all connections of one door share.
 pub(super) struct Shared {
     pub(super) backend: Arc<dyn Backend>,
+    /// The longest key, in bytes.
+    pub(super) key_max: usize,
     pub(super) config: Config,
     pub(super) password: Option<Password>,
     pub(super) address: SocketAddr,
@@ -100,15 +102,13 @@ impl Server {
         backend: Arc<dyn Backend>,
         config: Config,
     ) -> Result<Self, Error> {
-        let password = password(&config)?;
+        let password = admission(&config)?;
         let address = config.listen;
-        if password.is_none() && !address.ip().is_loopback() {
-            return Err(Error::Exposed { address });
-        }
         let failed = |source| Error::Bind { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let shared = Arc::new(Shared {
+            key_max: backend.key_max(),
             backend,
             password,
             address,
@@ -143,6 +143,27 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+impl Config {
+    /// Checks what can be checked before the door opens: the password, and that there is one where other machines reach
+    /// the door.
+    ///
+    /// # Errors
+    /// [`Error::Exposed`], [`Error::PasswordFile`] or [`Error::EmptyPassword`].
+    pub fn check(&self) -> Result<(), Error> {
+        if self.enabled { admission(self).map(drop) } else { Ok(()) }
+    }
+}
+
+/// The password that clients must give.
+fn admission(config: &Config) -> Result<Option<Password>, Error> {
+    let address = config.listen;
+    let password = password(config)?;
+    if password.is_none() && !address.ip().is_loopback() {
+        return Err(Error::Exposed { address });
+    }
+    Ok(password)
 }
 
 fn password(config: &Config) -> Result<Option<Password>, Error> {

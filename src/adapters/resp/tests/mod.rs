@@ -65,6 +65,12 @@ impl FakeNode {
 
 #[async_trait]
 impl Backend for FakeNode {
+    async fn ready(&self) {}
+
+    fn key_max(&self) -> usize {
+        64 * 1024
+    }
+
     async fn execute(&self, requests: Vec<Request>) -> Vec<Result<Reply, node::Error>> {
         self.batches.lock().push(requests.len());
         if let Some(error) = self.refusal.lock().clone() {
