@@ -181,6 +181,10 @@ async fn a_node_with_another_secret_is_refused_and_changes_nothing() -> Outcome 
         secret_file: Some(secret_file),
         ..NodeOptions::default()
     };
+    // Gossip needs a moment to tell everybody of everybody; from then on, nothing may change.
+    for node in &cluster.nodes {
+        wait_for("a full view", FORM_DEADLINE, || full_view(node)).await?;
+    }
     let stranger = Node::spawn(&cluster.program, &options, folder.path())?;
     wait_for("both sides to say why", FORM_DEADLINE, || async {
         let told = |log: String| log.lines().any(|line| line.contains("another secret"));
@@ -330,7 +334,7 @@ async fn noise_at_the_cluster_port_changes_nothing() -> Outcome {
     assert!(grown < 96 * MIB as u64, "memory grew by {} MiB", grown / MIB as u64);
     for node in &cluster.nodes {
         assert_eq!(node.client().await?.ask("SET k v").await?, ok());
-        full_view(node).await?;
+        wait_for("a full view", FORM_DEADLINE, || full_view(node)).await?;
     }
     Ok(())
 }
