@@ -25,6 +25,10 @@ fn address(number: u8) -> SocketAddr {
 }
 
 async fn node(network: &MemoryNetwork, number: u8) -> TestNode {
+    node_with(network, number, Config::default()).await
+}
+
+async fn node_with(network: &MemoryNetwork, number: u8, config: Config) -> TestNode {
     let id = NodeId::from_random(u64::from(number));
     let name = format!("node-{number}");
     let secret = Secret::generate([7; 32]);
@@ -40,7 +44,7 @@ async fn node(network: &MemoryNetwork, number: u8) -> TestNode {
             .unwrap();
     let placement = Placement { name, address: address(number) };
     let consensus = Consensus::start(Parts {
-        config: Config::default(),
+        config,
         timing: Timing::default(),
         limits: Limits::default(),
         node: id,
@@ -182,4 +186,54 @@ async fn a_leaver_hands_over_and_is_gone_from_the_group() {
     gone[0].transport.close("leaving").await;
     assert_eq!(write(left[0], "f", "v").await, Ok(vec![Reply::Integer(1)]));
     until("two voters", || left[0].consensus.status().voters.len() == 2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_stays_bounded_and_a_late_comer_gets_a_snapshot() {
+    const LIMIT: u64 = 16 * 1024;
+    let config = Config { snapshot_log_bytes: bytesize::ByteSize(LIMIT), ..Config::default() };
+    let network = MemoryNetwork::new(1);
+    let first = node_with(&network, 1, config.clone()).await;
+    first.consensus.form_alone().await.unwrap();
+    let value = "x".repeat(500);
+    for round in 0..200 {
+        write(&first, &format!("f{round}"), &value).await.unwrap();
+    }
+    until("a log within its bound", || first.consensus.status().log.1 as u64 <= LIMIT).await;
+    let late = node_with(&network, 2, config).await;
+    let formation = first.consensus.formation();
+    let known = Candidate { formation, ..first.candidate.clone() };
+    late.consensus.step_towards_cluster(std::slice::from_ref(&known), None).await;
+    until("a session", || late.consensus.session().is_some()).await;
+    for round in [0, 100, 199] {
+        assert_eq!(read(&late, &format!("f{round}")).await, bulk(&value));
+    }
+    assert_eq!(write(&late, "own", "v").await, Ok(vec![Reply::Integer(1)]));
+    let digest = |node: &TestNode| node.consensus.shared.state.with(|k| k.snapshot().digest());
+    let applied = |node: &TestNode| node.consensus.status().applied;
+    until("the same position", || applied(&first) == applied(&late)).await;
+    assert_eq!(digest(&first), digest(&late));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_missed_a_snapshots_worth_catches_up_and_answers_its_callers() {
+    const LIMIT: u64 = 16 * 1024;
+    let config = Config { snapshot_log_bytes: bytesize::ByteSize(LIMIT), ..Config::default() };
+    let network = MemoryNetwork::new(1);
+    let mut nodes = Vec::new();
+    for number in 1..=3 {
+        nodes.push(node_with(&network, number, config.clone()).await);
+    }
+    form(&nodes).await;
+    let leader = nodes[0].consensus.status().leader.unwrap();
+    let at = nodes.iter().position(|node| node.candidate.node != leader).unwrap();
+    let behind = nodes.swap_remove(at);
+    network.isolate(behind.candidate.placement.address);
+    let value = "x".repeat(500);
+    for round in 0..200 {
+        write(&nodes[0], &format!("f{round}"), &value).await.unwrap();
+    }
+    network.heal();
+    assert_eq!(write(&behind, "own", "v").await, Ok(vec![Reply::Integer(1)]));
+    assert_eq!(read(&behind, "f0").await, bulk(&value));
 }

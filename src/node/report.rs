@@ -6,8 +6,8 @@ use super::config::ClusterConfig;
 use super::lifecycle::Phase;
 use super::status::{ClusterStatus, MemberStatus, NodeStatus, RaftStatus, Role, State, Status};
 use super::{Error, Node};
-use crate::consensus;
 use crate::ids::NodeId;
+use crate::{consensus, membership};
 
 impl Node {
     /// Tells how the node is and what it knows of its cluster. Cheap, and never waits.
@@ -63,11 +63,12 @@ impl Node {
             }
         };
         let view = self.0.membership.view();
+        let sessions = self.0.consensus.sessions().borrow().clone();
         let known = view.values().map(|member| MemberStatus {
             id: member.id,
             name: member.facts.name.clone(),
             address: member.facts.address,
-            alive: member.alive,
+            alive: member.alive && member.facts.state != membership::State::Leaving,
             role: role(&member.id),
         });
         let unknown = raft.members.iter().filter(|(id, _)| !view.contains_key(id));
@@ -75,7 +76,8 @@ impl Node {
             id: *id,
             name: placement.name.clone(),
             address: placement.address,
-            alive: *id == self.0.id,
+            // Gossip is slower than consensus: a node that has just joined is known by its session first.
+            alive: *id == self.0.id || sessions.values().any(|peer| peer.node == *id),
             role: role(id),
         });
         let mut members: Vec<_> = known.chain(unknown).collect();
