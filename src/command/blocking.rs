@@ -13,7 +13,7 @@ use super::arguments::Arguments;
 use super::list::{End, ListCommand};
 use super::list_parse::{end, first_of};
 use super::reply::Error;
-use super::table::{Parse, Spec};
+use super::table::{Rows, Spec};
 
 /// A command that waits if there is nothing to take, unless it stands in a transaction.
 ///
@@ -100,27 +100,25 @@ impl BlockingCommand {
     }
 }
 
-const fn spec(
-    name: &'static str,
-    arity: i8,
-    flags: &'static str,
-    keys: (i8, i8, i8),
-    summary: &'static str,
-    parse: Parse,
-) -> Spec {
-    Spec { name, arity, flags, keys, group: "list", summary, parse: Some(parse) }
-}
+const ROWS: Rows = Rows("list");
 
 const POP: &str = "write noscript blocking";
 const MOVE: &str = "write denyoom noscript blocking";
 const POP_FIRST: &str = "write blocking movablekeys";
 
 pub(super) const SPECS: &[Spec] = &[
-    spec("blpop", -3, POP, (1, -2, 1), "Takes an element off the left, or waits.", pop),
-    spec("brpop", -3, POP, (1, -2, 1), "Takes an element off the right, or waits.", pop),
-    spec("blmpop", -5, POP_FIRST, (0, 0, 0), "Takes from the first list, or waits.", pop_first),
-    spec("blmove", 6, MOVE, (1, 2, 1), "Moves an element, or waits.", move_element),
-    spec("brpoplpush", 4, MOVE, (1, 2, 1), "Moves an element, or waits.", move_element),
+    ROWS.keyed("blpop", -3, POP, (1, -2, 1), "Takes an element off the left, or waits.", pop),
+    ROWS.keyed("brpop", -3, POP, (1, -2, 1), "Takes an element off the right, or waits.", pop),
+    ROWS.keyed(
+        "blmpop",
+        -5,
+        POP_FIRST,
+        (0, 0, 0),
+        "Takes from the first list, or waits.",
+        pop_first,
+    ),
+    ROWS.keyed("blmove", 6, MOVE, (1, 2, 1), "Moves an element, or waits.", move_element),
+    ROWS.keyed("brpoplpush", 4, MOVE, (1, 2, 1), "Moves an element, or waits.", move_element),
 ];
 
 const fn done(command: BlockingCommand) -> Result<Command, Error> {

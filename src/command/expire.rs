@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Command;
 use super::arguments::{Arguments, parse_integer};
 use super::reply::Error;
-use super::table::{Parse, Spec};
+use super::table::{Rows, Spec};
 use crate::time::Timestamp;
 
 /// The unit in which a client counts time.
@@ -166,26 +166,30 @@ impl ExpireCommand {
     }
 }
 
-const fn spec(
-    name: &'static str,
-    arity: i8,
-    flags: &'static str,
-    summary: &'static str,
-    parse: Parse,
-) -> Spec {
-    Spec { name, arity, flags, keys: (1, 1, 1), group: "generic", summary, parse: Some(parse) }
-}
+const ROWS: Rows = Rows("generic");
 
 pub(super) const SPECS: &[Spec] = &[
-    spec("expire", -3, "write fast", "Lets a key expire in so many seconds.", expire),
-    spec("pexpire", -3, "write fast", "Lets a key expire in so many milliseconds.", expire),
-    spec("expireat", -3, "write fast", "Lets a key expire at a second of Unix time.", expire),
-    spec("pexpireat", -3, "write fast", "Lets a key expire at a millisecond of Unix time.", expire),
-    spec("persist", 2, "write fast", "Takes the deadline of a key away.", persist),
-    spec("ttl", 2, "readonly fast", "Tells how many seconds a key has left.", left),
-    spec("pttl", 2, "readonly fast", "Tells how many milliseconds a key has left.", left),
-    spec("expiretime", 2, "readonly fast", "Tells at which second a key expires.", instant),
-    spec("pexpiretime", 2, "readonly fast", "Tells at which millisecond a key expires.", instant),
+    ROWS.row("expire", -3, "write fast", "Lets a key expire in so many seconds.", expire),
+    ROWS.row("pexpire", -3, "write fast", "Lets a key expire in so many milliseconds.", expire),
+    ROWS.row("expireat", -3, "write fast", "Lets a key expire at a second of Unix time.", expire),
+    ROWS.row(
+        "pexpireat",
+        -3,
+        "write fast",
+        "Lets a key expire at a millisecond of Unix time.",
+        expire,
+    ),
+    ROWS.row("persist", 2, "write fast", "Takes the deadline of a key away.", persist),
+    ROWS.row("ttl", 2, "readonly fast", "Tells how many seconds a key has left.", left),
+    ROWS.row("pttl", 2, "readonly fast", "Tells how many milliseconds a key has left.", left),
+    ROWS.row("expiretime", 2, "readonly fast", "Tells at which second a key expires.", instant),
+    ROWS.row(
+        "pexpiretime",
+        2,
+        "readonly fast",
+        "Tells at which millisecond a key expires.",
+        instant,
+    ),
 ];
 
 /// Milliseconds for a name that begins with `p`.

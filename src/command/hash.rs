@@ -12,7 +12,7 @@ use super::number::Float;
 use super::random::signed_count;
 use super::reply::Error;
 use super::scan::Page;
-use super::table::{Parse, Spec};
+use super::table::{Rows, Spec};
 
 /// A command on one hash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -257,33 +257,31 @@ impl HashCommand {
     }
 }
 
-const fn spec(
-    name: &'static str,
-    arity: i8,
-    flags: &'static str,
-    summary: &'static str,
-    parse: Parse,
-) -> Spec {
-    Spec { name, arity, flags, keys: (1, 1, 1), group: "hash", summary, parse: Some(parse) }
-}
+const ROWS: Rows = Rows("hash");
 
 pub(super) const SPECS: &[Spec] = &[
-    spec("hset", -4, "write denyoom fast", "Sets fields of a hash.", set),
-    spec("hmset", -4, "write denyoom fast", "Sets fields of a hash.", set),
-    spec("hsetnx", 4, "write denyoom fast", "Sets a hash field that is absent.", set_if_absent),
-    spec("hget", 3, "readonly fast", "Gives the value of a hash field.", get),
-    spec("hmget", -3, "readonly fast", "Gives the values of hash fields.", get_each),
-    spec("hgetall", 2, "readonly", "Gives all fields and values of a hash.", whole),
-    spec("hdel", -3, "write fast", "Removes fields of a hash.", delete),
-    spec("hexists", 3, "readonly fast", "Tells whether a hash has a field.", get),
-    spec("hlen", 2, "readonly fast", "Counts the fields of a hash.", whole),
-    spec("hkeys", 2, "readonly", "Gives all fields of a hash.", whole),
-    spec("hvals", 2, "readonly", "Gives all values of a hash.", whole),
-    spec("hincrby", 4, "write denyoom fast", "Adds to an integer in a hash.", increment),
-    spec("hincrbyfloat", 4, "write denyoom fast", "Adds to a number in a hash.", increment_float),
-    spec("hstrlen", 3, "readonly fast", "Gives the length of a hash value.", get),
-    spec("hscan", -3, "readonly", "Walks the fields of a hash.", scan),
-    spec("hrandfield", -2, "readonly", "Gives random fields of a hash.", random),
+    ROWS.row("hset", -4, "write denyoom fast", "Sets fields of a hash.", set),
+    ROWS.row("hmset", -4, "write denyoom fast", "Sets fields of a hash.", set),
+    ROWS.row("hsetnx", 4, "write denyoom fast", "Sets a hash field that is absent.", set_if_absent),
+    ROWS.row("hget", 3, "readonly fast", "Gives the value of a hash field.", get),
+    ROWS.row("hmget", -3, "readonly fast", "Gives the values of hash fields.", get_each),
+    ROWS.row("hgetall", 2, "readonly", "Gives all fields and values of a hash.", whole),
+    ROWS.row("hdel", -3, "write fast", "Removes fields of a hash.", delete),
+    ROWS.row("hexists", 3, "readonly fast", "Tells whether a hash has a field.", get),
+    ROWS.row("hlen", 2, "readonly fast", "Counts the fields of a hash.", whole),
+    ROWS.row("hkeys", 2, "readonly", "Gives all fields of a hash.", whole),
+    ROWS.row("hvals", 2, "readonly", "Gives all values of a hash.", whole),
+    ROWS.row("hincrby", 4, "write denyoom fast", "Adds to an integer in a hash.", increment),
+    ROWS.row(
+        "hincrbyfloat",
+        4,
+        "write denyoom fast",
+        "Adds to a number in a hash.",
+        increment_float,
+    ),
+    ROWS.row("hstrlen", 3, "readonly fast", "Gives the length of a hash value.", get),
+    ROWS.row("hscan", -3, "readonly", "Walks the fields of a hash.", scan),
+    ROWS.row("hrandfield", -2, "readonly", "Gives random fields of a hash.", random),
 ];
 
 const fn done(command: HashCommand) -> Result<Command, Error> {

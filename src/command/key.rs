@@ -10,7 +10,7 @@ use super::Command;
 use super::arguments::Arguments;
 use super::entry::DATABASES;
 use super::reply::Error;
-use super::table::{Parse, Spec};
+use super::table::{Rows, Spec};
 
 /// A command on keys of any type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,29 +112,27 @@ impl KeyCommand {
     }
 }
 
-const fn spec(
-    name: &'static str,
-    arity: i8,
-    flags: &'static str,
-    keys: (i8, i8, i8),
-    summary: &'static str,
-    parse: Parse,
-) -> Spec {
-    Spec { name, arity, flags, keys, group: "generic", summary, parse: Some(parse) }
-}
+const ROWS: Rows = Rows("generic");
 
 const ALL: (i8, i8, i8) = (1, -1, 1);
 
 pub(super) const SPECS: &[Spec] = &[
-    spec("del", -2, "write", ALL, "Deletes keys.", delete),
-    spec("unlink", -2, "write fast", ALL, "Deletes keys.", delete),
-    spec("exists", -2, "readonly fast", ALL, "Counts which keys exist.", exists),
-    spec("touch", -2, "readonly fast", ALL, "Counts which keys exist.", exists),
-    spec("type", 2, "readonly fast", (1, 1, 1), "Names the type of a key.", kind),
-    spec("rename", 3, "write", (1, 2, 1), "Renames a key.", rename),
-    spec("renamenx", 3, "write fast", (1, 2, 1), "Renames a key if the new name is free.", rename),
-    spec("copy", -3, "write denyoom", (1, 2, 1), "Copies a key.", copy),
-    spec("move", 3, "write fast", (1, 1, 1), "Moves a key to another database.", move_to),
+    ROWS.keyed("del", -2, "write", ALL, "Deletes keys.", delete),
+    ROWS.keyed("unlink", -2, "write fast", ALL, "Deletes keys.", delete),
+    ROWS.keyed("exists", -2, "readonly fast", ALL, "Counts which keys exist.", exists),
+    ROWS.keyed("touch", -2, "readonly fast", ALL, "Counts which keys exist.", exists),
+    ROWS.keyed("type", 2, "readonly fast", (1, 1, 1), "Names the type of a key.", kind),
+    ROWS.keyed("rename", 3, "write", (1, 2, 1), "Renames a key.", rename),
+    ROWS.keyed(
+        "renamenx",
+        3,
+        "write fast",
+        (1, 2, 1),
+        "Renames a key if the new name is free.",
+        rename,
+    ),
+    ROWS.keyed("copy", -3, "write denyoom", (1, 2, 1), "Copies a key.", copy),
+    ROWS.keyed("move", 3, "write fast", (1, 1, 1), "Moves a key to another database.", move_to),
 ];
 
 fn delete(arguments: &mut Arguments<'_>) -> Result<Command, Error> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blocking::BlockingCommand;
 use super::list_parse as parse;
-use super::table::{Parse, Spec};
+use super::table::{Rows, Spec};
 use crate::ids::WaitId;
 
 /// One of the two ends of a list.
@@ -277,41 +277,51 @@ impl ListCommand {
     }
 }
 
-const fn spec(
-    name: &'static str,
-    arity: i8,
-    flags: &'static str,
-    summary: &'static str,
-    parse: Parse,
-) -> Spec {
-    Spec { name, arity, flags, keys: (1, 1, 1), group: "list", summary, parse: Some(parse) }
-}
+const ROWS: Rows = Rows("list");
 
 pub(super) const SPECS: &[Spec] = &[
-    spec("lpush", -3, "write denyoom fast", "Puts elements on the left.", parse::push),
-    spec("rpush", -3, "write denyoom fast", "Puts elements on the right.", parse::push),
-    spec("lpushx", -3, "write denyoom fast", "Puts elements on the left of a list.", parse::push),
-    spec("rpushx", -3, "write denyoom fast", "Puts elements on the right of a list.", parse::push),
-    spec("lpop", -2, "write fast", "Takes elements off the left.", parse::pop),
-    spec("rpop", -2, "write fast", "Takes elements off the right.", parse::pop),
+    ROWS.row("lpush", -3, "write denyoom fast", "Puts elements on the left.", parse::push),
+    ROWS.row("rpush", -3, "write denyoom fast", "Puts elements on the right.", parse::push),
+    ROWS.row(
+        "lpushx",
+        -3,
+        "write denyoom fast",
+        "Puts elements on the left of a list.",
+        parse::push,
+    ),
+    ROWS.row(
+        "rpushx",
+        -3,
+        "write denyoom fast",
+        "Puts elements on the right of a list.",
+        parse::push,
+    ),
+    ROWS.row("lpop", -2, "write fast", "Takes elements off the left.", parse::pop),
+    ROWS.row("rpop", -2, "write fast", "Takes elements off the right.", parse::pop),
     Spec {
         keys: (0, 0, 0),
-        ..spec("lmpop", -4, "write movablekeys", "Takes from the first list.", parse::pop_first)
+        ..ROWS.row("lmpop", -4, "write movablekeys", "Takes from the first list.", parse::pop_first)
     },
     Spec {
         keys: (1, 2, 1),
-        ..spec("lmove", 5, "write denyoom", "Moves an element between lists.", parse::move_element)
+        ..ROWS.row(
+            "lmove",
+            5,
+            "write denyoom",
+            "Moves an element between lists.",
+            parse::move_element,
+        )
     },
     Spec {
         keys: (1, 2, 1),
-        ..spec("rpoplpush", 3, "write denyoom", "Moves an element.", parse::move_element)
+        ..ROWS.row("rpoplpush", 3, "write denyoom", "Moves an element.", parse::move_element)
     },
-    spec("llen", 2, "readonly fast", "Counts the elements of a list.", parse::length),
-    spec("lrange", 4, "readonly", "Gives a range of a list.", parse::range),
-    spec("lindex", 3, "readonly", "Gives an element by its index.", parse::index),
-    spec("lset", 4, "write denyoom", "Replaces an element by its index.", parse::set),
-    spec("linsert", 5, "write denyoom", "Puts an element beside another.", parse::insert),
-    spec("lrem", 4, "write", "Removes elements of a list.", parse::remove),
-    spec("ltrim", 4, "write", "Keeps only a range of a list.", parse::range),
-    spec("lpos", -3, "readonly", "Gives the index of an element.", parse::position),
+    ROWS.row("llen", 2, "readonly fast", "Counts the elements of a list.", parse::length),
+    ROWS.row("lrange", 4, "readonly", "Gives a range of a list.", parse::range),
+    ROWS.row("lindex", 3, "readonly", "Gives an element by its index.", parse::index),
+    ROWS.row("lset", 4, "write denyoom", "Replaces an element by its index.", parse::set),
+    ROWS.row("linsert", 5, "write denyoom", "Puts an element beside another.", parse::insert),
+    ROWS.row("lrem", 4, "write", "Removes elements of a list.", parse::remove),
+    ROWS.row("ltrim", 4, "write", "Keeps only a range of a list.", parse::range),
+    ROWS.row("lpos", -3, "readonly", "Gives the index of an element.", parse::position),
 ];

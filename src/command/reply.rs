@@ -62,6 +62,27 @@ impl Reply {
         value.map_or(Self::Nil, Self::Bulk)
     }
 
+    /// About how many bytes it holds; never less than its strings have.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        /// A header on the wire, or a place in memory.
+        const HEADER: usize = 24;
+        let inner = match self {
+            Self::Bulk(bytes) => bytes.len(),
+            Self::Array(items) | Self::Set(items) | Self::Map(items) | Self::Pairs(items) => {
+                items.iter().map(Self::size).fold(0, usize::saturating_add)
+            }
+            Self::Ok
+            | Self::Status(_)
+            | Self::Nil
+            | Self::NilArray
+            | Self::Integer(_)
+            | Self::Error(_)
+            | Self::Blocked(_) => 0,
+        };
+        inner.saturating_add(HEADER)
+    }
+
     /// The reply of a fallible command.
     #[must_use]
     pub fn from_result(result: Result<Self, Error>) -> Self {

@@ -12,7 +12,7 @@ use super::random::{positive_count, signed_count};
 use super::reply::Error;
 use super::scan::Page;
 use super::set_algebra::AlgebraCommand;
-use super::table::{Parse, Spec};
+use super::table::{Rows, Spec};
 
 /// A command on sets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -177,30 +177,22 @@ impl SetCommand {
     }
 }
 
-const fn spec(
-    name: &'static str,
-    arity: i8,
-    flags: &'static str,
-    summary: &'static str,
-    parse: Parse,
-) -> Spec {
-    Spec { name, arity, flags, keys: (1, 1, 1), group: "set", summary, parse: Some(parse) }
-}
+const ROWS: Rows = Rows("set");
 
 pub(super) const SPECS: &[Spec] = &[
-    spec("sadd", -3, "write denyoom fast", "Adds members to a set.", add),
-    spec("srem", -3, "write fast", "Removes members of a set.", remove),
-    spec("smembers", 2, "readonly", "Gives all members of a set.", members),
-    spec("sismember", 3, "readonly fast", "Tells whether a set has a member.", contains),
-    spec("smismember", -3, "readonly fast", "Tells which members a set has.", contains_each),
-    spec("scard", 2, "readonly fast", "Counts the members of a set.", length),
-    spec("spop", -2, "write fast", "Takes random members out of a set.", pop),
-    spec("srandmember", -2, "readonly", "Gives random members of a set.", random),
+    ROWS.row("sadd", -3, "write denyoom fast", "Adds members to a set.", add),
+    ROWS.row("srem", -3, "write fast", "Removes members of a set.", remove),
+    ROWS.row("smembers", 2, "readonly", "Gives all members of a set.", members),
+    ROWS.row("sismember", 3, "readonly fast", "Tells whether a set has a member.", contains),
+    ROWS.row("smismember", -3, "readonly fast", "Tells which members a set has.", contains_each),
+    ROWS.row("scard", 2, "readonly fast", "Counts the members of a set.", length),
+    ROWS.row("spop", -2, "write fast", "Takes random members out of a set.", pop),
+    ROWS.row("srandmember", -2, "readonly", "Gives random members of a set.", random),
     Spec {
         keys: (1, 2, 1),
-        ..spec("smove", 4, "write fast", "Moves a member to another set.", move_member)
+        ..ROWS.row("smove", 4, "write fast", "Moves a member to another set.", move_member)
     },
-    spec("sscan", -3, "readonly", "Walks the members of a set.", scan),
+    ROWS.row("sscan", -3, "readonly", "Walks the members of a set.", scan),
 ];
 
 fn add(arguments: &mut Arguments<'_>) -> Result<Command, Error> {

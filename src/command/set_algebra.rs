@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::arguments::{Arguments, parse_integer};
 use super::reply::Error;
-use super::table::{Parse, Spec};
+use super::table::{Rows, Spec};
 use super::{Command, SetCommand};
 
 /// How several sets become one.
@@ -86,26 +86,24 @@ impl AlgebraCommand {
     }
 }
 
-const fn spec(
-    name: &'static str,
-    arity: i8,
-    flags: &'static str,
-    summary: &'static str,
-    parse: Parse,
-) -> Spec {
-    Spec { name, arity, flags, keys: (1, -1, 1), group: "set", summary, parse: Some(parse) }
-}
+const ROWS: Rows = Rows("set");
 
 pub(super) const SPECS: &[Spec] = &[
-    spec("sinter", -2, "readonly", "Gives what all sets have.", combine),
-    spec("sunion", -2, "readonly", "Gives what any set has.", combine),
-    spec("sdiff", -2, "readonly", "Gives what the first set has and no other.", combine),
-    spec("sinterstore", -3, "write denyoom", "Keeps what all sets have.", store),
-    spec("sunionstore", -3, "write denyoom", "Keeps what any set has.", store),
-    spec("sdiffstore", -3, "write denyoom", "Keeps what the first set has and no other.", store),
+    ROWS.row("sinter", -2, "readonly", "Gives what all sets have.", combine),
+    ROWS.row("sunion", -2, "readonly", "Gives what any set has.", combine),
+    ROWS.row("sdiff", -2, "readonly", "Gives what the first set has and no other.", combine),
+    ROWS.row("sinterstore", -3, "write denyoom", "Keeps what all sets have.", store),
+    ROWS.row("sunionstore", -3, "write denyoom", "Keeps what any set has.", store),
+    ROWS.row(
+        "sdiffstore",
+        -3,
+        "write denyoom",
+        "Keeps what the first set has and no other.",
+        store,
+    ),
     Spec {
         keys: (0, 0, 0),
-        ..spec("sintercard", -3, "readonly movablekeys", "Counts what all sets have.", count)
+        ..ROWS.row("sintercard", -3, "readonly movablekeys", "Counts what all sets have.", count)
     },
 ];
 

@@ -10,7 +10,7 @@ use super::Command;
 use super::arguments::{Arguments, parse_integer};
 use super::expire::{Expiry, Unit};
 use super::reply::Error;
-use super::table::{Parse, Spec};
+use super::table::{Rows, Spec};
 
 /// What becomes of a key's deadline when its value is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -220,38 +220,29 @@ impl StringCommand {
     }
 }
 
-const fn spec(
-    name: &'static str,
-    arity: i8,
-    flags: &'static str,
-    keys: (i8, i8, i8),
-    summary: &'static str,
-    parse: Parse,
-) -> Spec {
-    Spec { name, arity, flags, keys, group: "string", summary, parse: Some(parse) }
-}
+const ROWS: Rows = Rows("string");
 
 const ONE: (i8, i8, i8) = (1, 1, 1);
 const WRITE: &str = "write denyoom";
 const WRITE_FAST: &str = "write denyoom fast";
 
 pub(super) const SPECS: &[Spec] = &[
-    spec("set", -3, WRITE, ONE, "Sets a key to a value.", set),
-    spec("get", 2, "readonly fast", ONE, "Gives the value of a key.", get),
-    spec("setex", 4, WRITE, ONE, "Sets a key for so many seconds.", setex),
-    spec("psetex", 4, WRITE, ONE, "Sets a key for so many milliseconds.", setex),
-    spec("setnx", 3, WRITE_FAST, ONE, "Sets a key that does not exist.", setnx),
-    spec("getset", 3, WRITE_FAST, ONE, "Sets a key and gives its old value.", getset),
-    spec("getdel", 2, "write fast", ONE, "Gives a value and deletes its key.", getdel),
-    spec("getex", -2, "write fast", ONE, "Gives a value and sets its key's deadline.", getex),
-    spec("mget", -2, "readonly fast", (1, -1, 1), "Gives the values of several keys.", mget),
-    spec("mset", -3, WRITE, (1, -1, 2), "Sets several keys in one step.", mset),
-    spec("msetnx", -3, WRITE, (1, -1, 2), "Sets several keys if none exists.", mset),
-    spec("append", 3, WRITE_FAST, ONE, "Puts bytes behind a value.", append),
-    spec("strlen", 2, "readonly fast", ONE, "Gives the length of a value.", strlen),
-    spec("getrange", 4, "readonly", ONE, "Gives part of a value.", getrange),
-    spec("substr", 4, "readonly", ONE, "Gives part of a value.", getrange),
-    spec("setrange", 4, WRITE, ONE, "Overwrites part of a value.", setrange),
+    ROWS.keyed("set", -3, WRITE, ONE, "Sets a key to a value.", set),
+    ROWS.keyed("get", 2, "readonly fast", ONE, "Gives the value of a key.", get),
+    ROWS.keyed("setex", 4, WRITE, ONE, "Sets a key for so many seconds.", setex),
+    ROWS.keyed("psetex", 4, WRITE, ONE, "Sets a key for so many milliseconds.", setex),
+    ROWS.keyed("setnx", 3, WRITE_FAST, ONE, "Sets a key that does not exist.", setnx),
+    ROWS.keyed("getset", 3, WRITE_FAST, ONE, "Sets a key and gives its old value.", getset),
+    ROWS.keyed("getdel", 2, "write fast", ONE, "Gives a value and deletes its key.", getdel),
+    ROWS.keyed("getex", -2, "write fast", ONE, "Gives a value and sets its key's deadline.", getex),
+    ROWS.keyed("mget", -2, "readonly fast", (1, -1, 1), "Gives the values of several keys.", mget),
+    ROWS.keyed("mset", -3, WRITE, (1, -1, 2), "Sets several keys in one step.", mset),
+    ROWS.keyed("msetnx", -3, WRITE, (1, -1, 2), "Sets several keys if none exists.", mset),
+    ROWS.keyed("append", 3, WRITE_FAST, ONE, "Puts bytes behind a value.", append),
+    ROWS.keyed("strlen", 2, "readonly fast", ONE, "Gives the length of a value.", strlen),
+    ROWS.keyed("getrange", 4, "readonly", ONE, "Gives part of a value.", getrange),
+    ROWS.keyed("substr", 4, "readonly", ONE, "Gives part of a value.", getrange),
+    ROWS.keyed("setrange", 4, WRITE, ONE, "Overwrites part of a value.", setrange),
 ];
 
 fn set(arguments: &mut Arguments<'_>) -> Result<Command, Error> {

@@ -40,6 +40,37 @@ pub struct Spec {
     pub parse: Option<Parse>,
 }
 
+/// Writes the rows of one documentation group.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rows(pub(super) &'static str);
+
+impl Rows {
+    /// A command on the one key that is its first argument.
+    pub(super) const fn row(
+        self,
+        name: &'static str,
+        arity: i8,
+        flags: &'static str,
+        summary: &'static str,
+        parse: Parse,
+    ) -> Spec {
+        self.keyed(name, arity, flags, (1, 1, 1), summary, parse)
+    }
+
+    /// A command on other keys, or none.
+    pub(super) const fn keyed(
+        self,
+        name: &'static str,
+        arity: i8,
+        flags: &'static str,
+        keys: (i8, i8, i8),
+        summary: &'static str,
+        parse: Parse,
+    ) -> Spec {
+        Spec { name, arity, flags, keys, group: self.0, summary, parse: Some(parse) }
+    }
+}
+
 impl Spec {
     /// Tells whether `flag` is among the flags.
     #[must_use]

@@ -250,7 +250,7 @@ impl Item {
             }
             Self::Field(field, value) => field.len().saturating_add(value.len()),
             Self::Session { name, .. } => name.len(),
-            Self::Reply(reply) => reply_size(reply),
+            Self::Reply(reply) => reply.size(),
             Self::Start { .. }
             | Self::Database { .. }
             | Self::Integer(_)
@@ -259,21 +259,5 @@ impl Item {
             | Self::End { .. } => 0,
         };
         more.saturating_add(SMALL)
-    }
-}
-
-fn reply_size(reply: &Reply) -> usize {
-    match reply {
-        Reply::Bulk(bytes) => bytes.len().saturating_add(8),
-        Reply::Array(items) | Reply::Set(items) | Reply::Map(items) | Reply::Pairs(items) => {
-            items.iter().map(reply_size).fold(8, usize::saturating_add)
-        }
-        Reply::Ok
-        | Reply::Status(_)
-        | Reply::Nil
-        | Reply::NilArray
-        | Reply::Integer(_)
-        | Reply::Error(_)
-        | Reply::Blocked(_) => 24,
     }
 }

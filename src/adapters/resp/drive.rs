@@ -280,7 +280,7 @@ impl Driver {
             _ if is_silent => {}
             Ok(reply) => {
                 let limit = self.connection.shared.config.output_max;
-                let size = reply::size(&reply);
+                let size = reply.size();
                 if size as u64 > limit.as_u64() {
                     return Err(End::Reply { size, limit });
                 }

@@ -5,9 +5,6 @@
 use crate::command::Reply;
 use crate::resp::{Encoder, Version};
 
-/// What a reply costs beside its strings.
-const HEADER_COST: usize = 16;
-
 /// Writes a reply.
 pub(super) fn write(reply: &Reply, to: &mut Encoder<'_>) {
     match reply {
@@ -50,24 +47,6 @@ fn write_all(items: &[Reply], to: &mut Encoder<'_>) {
     for item in items {
         write(item, to);
     }
-}
-
-/// About how many bytes a reply becomes; never less than its strings have.
-pub(super) fn size(reply: &Reply) -> usize {
-    let inner = match reply {
-        Reply::Bulk(bytes) => bytes.len(),
-        Reply::Array(items) | Reply::Set(items) | Reply::Map(items) | Reply::Pairs(items) => {
-            items.iter().map(size).fold(0, usize::saturating_add)
-        }
-        Reply::Ok
-        | Reply::Status(_)
-        | Reply::Nil
-        | Reply::NilArray
-        | Reply::Integer(_)
-        | Reply::Error(_)
-        | Reply::Blocked(_) => 0,
-    };
-    inner.saturating_add(HEADER_COST)
 }
 
 #[cfg(test)]
