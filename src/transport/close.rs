@@ -52,6 +52,12 @@ fn is_alert(code: quinn::TransportErrorCode) -> bool {
     (0x100..0x200).contains(&u64::from(code))
 }
 
+/// Takes our verifier's own words (`verify.rs`, `Verdict`) out of the engine's wrapping.
+fn verdict(reason: &str) -> &str {
+    let inner = reason.split_once("Verdict(\"").and_then(|(_, rest)| rest.split_once("\")"));
+    inner.map_or(reason, |(words, _)| words)
+}
+
 /// Reads why the connection to `address` ended.
 pub(super) fn of_connection(error: &ConnectionError, address: SocketAddr) -> Error {
     match error {
@@ -68,11 +74,14 @@ pub(super) fn of_connection(error: &ConnectionError, address: SocketAddr) -> Err
             })
         }
         ConnectionError::TransportError(e) if is_alert(e.code) => {
-            Error::Refused { address, reason: printable(&e.reason) }
+            Error::Refused { address, reason: printable(verdict(&e.reason)) }
         }
         ConnectionError::ConnectionClosed(close) if is_alert(close.error_code) => Error::Refused {
             address,
-            reason: format!("the other side refused this node: {}", quoted(&close.reason)),
+            reason: format!(
+                "the other side refused this node: {}",
+                verdict(&quoted(&close.reason))
+            ),
         },
         ConnectionError::ConnectionClosed(close)
             if close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED =>
@@ -118,5 +127,20 @@ pub(super) fn of_write(error: &WriteError, address: SocketAddr) -> Error {
         WriteError::Stopped(_) | WriteError::ClosedStream | WriteError::ZeroRttRejected => {
             Error::closed(format!("{address}: {error}"))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_verifiers_own_words_are_told() {
+        let wrapped = "invalid peer certificate: Other(OtherError(Verdict(\"another secret\")))";
+        assert_eq!(verdict(wrapped), "another secret");
+        assert_eq!(
+            verdict("invalid peer certificate: Expired"),
+            "invalid peer certificate: Expired"
+        );
     }
 }
