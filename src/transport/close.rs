@@ -53,9 +53,11 @@ fn is_alert(code: quinn::TransportErrorCode) -> bool {
 }
 
 /// Takes our verifier's own words (`verify.rs`, `Verdict`) out of the engine's wrapping.
-fn verdict(reason: &str) -> &str {
-    let inner = reason.split_once("Verdict(\"").and_then(|(_, rest)| rest.split_once("\")"));
-    inner.map_or(reason, |(words, _)| words)
+fn verdict(reason: &str) -> String {
+    let Some((_, words)) = reason.split_once("Verdict(\"") else {
+        return reason.to_owned();
+    };
+    words.strip_suffix("\")))").unwrap_or(words).replace("\\\"", "\"").replace("\\\\", "\\")
 }
 
 /// Reads why the connection to `address` ended.
@@ -74,7 +76,7 @@ pub(super) fn of_connection(error: &ConnectionError, address: SocketAddr) -> Err
             })
         }
         ConnectionError::TransportError(e) if is_alert(e.code) => {
-            Error::Refused { address, reason: printable(verdict(&e.reason)) }
+            Error::Refused { address, reason: printable(&verdict(&e.reason)) }
         }
         ConnectionError::ConnectionClosed(close) if is_alert(close.error_code) => Error::Refused {
             address,
