@@ -220,6 +220,26 @@ pub struct Consensus {
     readings: mpsc::Sender<Reading>,
     /// End with the last clone, or when consensus is stopped.
     tasks: Arc<Mutex<JoinSet<()>>>,
+    /// The first task that has ended; none should while the node lives.
+    ended: watch::Sender<Option<&'static str>>,
+}
+
+/// Tells that a task has ended, by itself or by a panic.
+struct Alarm {
+    task: &'static str,
+    ended: watch::Sender<Option<&'static str>>,
+}
+
+impl Alarm {
+    async fn over(self, work: impl Future<Output = ()>) {
+        work.await;
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.ended.send_modify(|first| *first = first.or(Some(self.task)));
+    }
 }
 
 impl std::fmt::Debug for Consensus {
@@ -262,13 +282,16 @@ impl Consensus {
             submission_max: parts.submission_max,
             rng: Mutex::new(StdRng::from_seed(parts.rng_seed)),
         });
+        let ended = watch::Sender::new(None);
+        let alarm = |task| Alarm { task, ended: ended.clone() };
         let mut tasks = JoinSet::new();
-        tasks.spawn(writer::Writer::new(Arc::clone(&shared), queue).run());
-        tasks.spawn(reads::run(Arc::clone(&shared), inbox));
-        tasks.spawn(duties::run(Arc::clone(&shared)));
-        tasks.spawn(duties::keep_session(Arc::clone(&shared)));
+        let writer = writer::Writer::new(Arc::clone(&shared), queue).run();
+        tasks.spawn(alarm("writer").over(writer));
+        tasks.spawn(alarm("reads").over(reads::run(Arc::clone(&shared), inbox)));
+        tasks.spawn(alarm("duties").over(duties::run(Arc::clone(&shared))));
+        tasks.spawn(alarm("session").over(duties::keep_session(Arc::clone(&shared))));
         let tasks = Arc::new(Mutex::new(tasks));
-        Ok(Self { shared, submissions, readings, tasks })
+        Ok(Self { shared, submissions, readings, tasks, ended })
     }
 
     /// Serves a stream that a peer has opened for consensus, until it ends.
@@ -432,12 +455,19 @@ impl Consensus {
     /// Waits until the engine has failed; gives why. A node whose consensus has failed must stop.
     pub async fn failed(&self) -> Error {
         let mut metrics = self.shared.raft.server_metrics();
+        let mut ended = self.ended.subscribe();
         loop {
             if let Err(fatal) = self.shared.running() {
                 return Error::Fatal(fatal);
             }
-            if metrics.changed().await.is_err() {
-                return Error::Stopped;
+            tokio::select! {
+                changed = metrics.changed() => if changed.is_err() {
+                    return Error::Stopped;
+                },
+                task = ended.wait_for(Option::is_some) => {
+                    let task = task.ok().and_then(|task| *task).unwrap_or("unknown");
+                    return Error::Fatal(format!("the task '{task}' has ended"));
+                }
             }
         }
     }

@@ -237,3 +237,12 @@ async fn a_follower_that_missed_a_snapshots_worth_catches_up_and_answers_its_cal
     assert_eq!(write(&behind, "own", "v").await, Ok(vec![Reply::Integer(1)]));
     assert_eq!(read(&behind, "f0").await, bulk(&value));
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_task_is_noticed() {
+    let network = MemoryNetwork::new(1);
+    let node = node(&network, 1).await;
+    node.consensus.tasks.lock().abort_all();
+    let failed = timeout(PATIENCE, node.consensus.failed()).await.unwrap();
+    assert!(matches!(failed, Error::Fatal(_)), "{failed:?}");
+}

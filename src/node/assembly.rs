@@ -113,9 +113,9 @@ impl Node {
             failure: watch::Sender::new(None),
         };
         let node = Self(Arc::new(inner));
-        tokio::spawn(accept(node.clone(), incoming));
-        tokio::spawn(lifecycle::run(node.clone()));
-        tokio::spawn(lifecycle::watch_failures(node.clone()));
+        let accepting = tokio::spawn(accept(node.clone(), incoming));
+        let living = tokio::spawn(lifecycle::run(node.clone()));
+        tokio::spawn(lifecycle::watch_failures(node.clone(), accepting, living));
         Ok(node)
     }
 }
@@ -148,7 +148,6 @@ async fn accept(node: Node, mut incoming: Incoming) {
     while let Some(inbound) = incoming.accept().await {
         tokio::spawn(serve(node.clone(), inbound));
     }
-    node.fail("the transport has ended");
 }
 
 async fn serve(node: Node, inbound: Inbound) {

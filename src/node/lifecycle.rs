@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::{Config, Node};
@@ -102,7 +103,11 @@ pub(super) async fn run(node: Node) {
     {
         return node.fail(&error.to_string());
     }
-    tokio::spawn(keep_links(node.clone()));
+    tokio::join!(keep_links(node.clone()), seek_cluster(&node, expect));
+}
+
+/// Joins or forms a cluster, and again should the cluster have dropped this node.
+async fn seek_cluster(node: &Node, expect: Option<Expect>) {
     let mut steps = tokio::time::interval(STEP);
     steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut announced = None;
@@ -175,11 +180,13 @@ async fn attach_all(node: &Node, own: SessionId, sessions: &SessionPeers) {
     join_all(older.map(attach)).await;
 }
 
-/// Ends the node when gossip or consensus has ended by itself.
-pub(super) async fn watch_failures(node: Node) {
+/// Ends the node when gossip, consensus or a task of its own has ended by itself.
+pub(super) async fn watch_failures(node: Node, accepting: JoinHandle<()>, living: JoinHandle<()>) {
     let why = tokio::select! {
         error = node.0.membership.stopped() => error.to_string(),
         error = node.0.consensus.failed() => error.to_string(),
+        _ = accepting => "the transport has ended".to_owned(),
+        _ = living => "the task that keeps this node in its cluster has ended".to_owned(),
     };
     node.fail(&why);
 }
