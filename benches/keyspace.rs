@@ -34,7 +34,7 @@ const SPREAD: u64 = 4_096;
 fn operation(words: &[&str]) -> Operation {
     let words: Vec<_> = words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
     let command = Command::parse(&words).expect("the benchmark's own requests are valid");
-    Operation { database: 0, command }
+    Operation::new(0, command)
 }
 
 fn filled(size: u64) -> Keyspace {

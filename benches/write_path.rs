@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn request(words: &[&[u8]]) -> Request {
     let words: Vec<_> = words.iter().map(|word| Bytes::copy_from_slice(word)).collect();
     let command = Command::parse(&words).expect("a well-formed command");
-    Request::One(Operation { database: 0, command })
+    Request::One(Operation::new(0, command))
 }
 
 /// Starts `count` nodes that form one cluster, the leader first.

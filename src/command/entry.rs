@@ -3,26 +3,47 @@
 //! Owns the shape of a log entry's payload. Invariant: everything that applying an entry depends on stands in the
 //! entry or in the state before it; never in a clock, a random source or the node that applies it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Command;
-use crate::ids::{NodeId, SessionId};
+use crate::ids::{NodeId, Placement, SessionId};
 use crate::time::Timestamp;
 
 /// How many databases there are; `SELECT` takes 0 to 15.
 pub const DATABASES: u8 = 16;
+
+/// With whose end goes what an operation writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Binding {
+    /// With nobody's: it stays until it is removed.
+    #[default]
+    None,
+    /// With the session of the node that submitted it.
+    Node,
+    /// With that session or, earlier, with one client of that node: a connection at its Redis door.
+    Client(u64),
+}
 
 /// One command against one of the databases 0 to 15.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Operation {
     /// The database, below [`DATABASES`].
     pub database: u8,
+    /// With whose end goes what it writes.
+    pub binding: Binding,
     /// What is asked.
     pub command: Command,
+}
+
+impl Operation {
+    /// An operation whose effect is bound to nobody.
+    #[must_use]
+    pub const fn new(database: u8, command: Command) -> Self {
+        Self { database, binding: Binding::None, command }
+    }
 }
 
 /// A key that a client watches, and the state it saw: EXEC is refused if the key changed since.
@@ -82,10 +103,8 @@ pub enum Action {
         nonce: u64,
         /// The node.
         node: NodeId,
-        /// Its name.
-        name: String,
-        /// Where its cluster port is reached.
-        address: SocketAddr,
+        /// Where it is reached, and what it fails together with.
+        placement: Placement,
     },
     /// Requests of one node, in order. The same serial is never applied twice (Raft dissertation, section 6.3).
     Batch {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::{Action, Command, Entry, Error, ListCommand, Operation, Reply, Request, Watched};
 use crate::codec;
-use crate::ids::{NodeId, SessionId, WaitId};
+use crate::ids::{NodeId, Placement, SessionId, WaitId};
 use crate::time::Timestamp;
 
 /// What a line begins with that is no request: a value made by [`values`].
@@ -37,9 +37,20 @@ fn command(request: &str) -> Command {
     Command::parse(&words).unwrap_or_else(|error| panic!("{request}: {error}"))
 }
 
+/// The opening of a session.
+fn open() -> Action {
+    let placement = Placement {
+        name: "game-1".to_owned(),
+        address: "127.0.0.1:7380".parse().unwrap(),
+        host: "host-1".to_owned(),
+        zone: "zone-1".to_owned(),
+    };
+    Action::Open { nonce: 9, node: NodeId::from_random(4_660), placement }
+}
+
 /// Values that no request of a client becomes, with their encoding.
 fn values() -> BTreeMap<&'static str, Bytes> {
-    let operation = |request| Operation { database: 3, command: command(request) };
+    let operation = |request| Operation::new(3, command(request));
     let entry =
         |action| codec::encode(&Entry { at: Timestamp::from_millis(1_800_000_000_000), action });
     let session = SessionId(77);
@@ -82,15 +93,7 @@ fn values() -> BTreeMap<&'static str, Bytes> {
         Error::text("ERR other"),
     ];
     BTreeMap::from([
-        (
-            "@open",
-            entry(Action::Open {
-                nonce: 9,
-                node: NodeId::from_random(4_660),
-                name: "game-1".to_owned(),
-                address: "127.0.0.1:7380".parse().unwrap(),
-            }),
-        ),
+        ("@open", entry(open())),
         (
             "@batch",
             entry(Action::Batch { session, serial: 6, acknowledged: 4, requests: requests.into() }),

@@ -12,11 +12,11 @@ use openraft::ChangeMembers;
 use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::Shared;
-use super::raft::{Placement, Proposal};
+use super::raft::Proposal;
+use super::shared::Shared;
 use super::wire::{Answer, Call};
 use crate::command::{Action, Entry};
-use crate::ids::{NodeId, SessionId};
+use crate::ids::{NodeId, Placement, SessionId};
 use crate::time::Timestamp;
 use crate::transport::Peer;
 
@@ -69,8 +69,7 @@ impl Duties {
         node: NodeId,
         placement: Placement,
     ) -> Answer {
-        let Placement { name, address } = placement;
-        let proposed = shared.propose(Action::Open { nonce, node, name, address }).await;
+        let proposed = shared.propose(Action::Open { nonce, node, placement }).await;
         if !matches!(proposed, Answer::Done) {
             return proposed;
         }
@@ -97,7 +96,7 @@ impl Duties {
             return Answer::Done;
         }
         tracing::info!(%node, name = placement.name, address = %placement.address, "taking a node in");
-        match shared.raft.add_learner(node, placement, false).await {
+        match shared.raft().add_learner(node, placement, false).await {
             Ok(_) => Answer::Done,
             Err(error) => Answer::Refused { reason: error.to_string() },
         }
@@ -220,7 +219,7 @@ async fn remove_member(shared: &Shared, node: NodeId) -> Answer {
     } else {
         return Answer::Done;
     };
-    match shared.raft.change_membership(change, false).await {
+    match shared.raft().change_membership(change, false).await {
         Ok(_) => Answer::Done,
         Err(error) => Answer::Refused { reason: error.to_string() },
     }
@@ -238,9 +237,9 @@ async fn trim_log(shared: &Shared) {
     };
     // A stopped engine is reported where it stops.
     let _stopped = if shared.snapshot_index() >= purge_to {
-        shared.raft.trigger().purge_log(purge_to).await
+        shared.raft().trigger().purge_log(purge_to).await
     } else {
-        shared.raft.trigger().snapshot().await
+        shared.raft().trigger().snapshot().await
     };
 }
 
@@ -271,7 +270,7 @@ impl Shared {
     /// Proposes an entry of the leader's own and waits until it is applied here.
     pub(super) async fn propose(&self, action: Action) -> Answer {
         let proposal = Proposal(Arc::new(Entry { at: self.clock.now(), action }));
-        match self.raft.client_write(proposal).await {
+        match self.raft().client_write(proposal).await {
             Ok(_) => Answer::Done,
             Err(_) => Answer::NotLeader { leader: self.leader() },
         }

@@ -11,8 +11,8 @@ use openraft::errors::ClientWriteError;
 use openraft::impls::OneshotResponder;
 use tokio::sync::mpsc;
 
-use super::Shared;
 use super::raft::{Proposal, Types};
+use super::shared::Shared;
 use super::wire::{Forwarded, Rejected};
 use crate::codec;
 use crate::command::{Action, Entry};
@@ -39,7 +39,7 @@ pub(super) async fn run(shared: &Shared, inbox: &mut mpsc::Receiver<Forwarded>) 
                 let action = Action::Batch { session, serial, acknowledged, requests };
                 let proposal = Proposal(Arc::new(Entry { at: shared.clock.now(), action }));
                 let (responder, outcome) = OneshotResponder::<Types, _>::new_pair();
-                if shared.raft.client_write_ff(proposal, Some(responder)).await.is_err() {
+                if shared.raft().client_write_ff(proposal, Some(responder)).await.is_err() {
                     return None;
                 }
                 under_way.push_back(async move { (serial, outcome.await) });

@@ -10,10 +10,10 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::raft::Placement;
+use super::Error;
+use super::shared::Shared;
 use super::wire::{Answer, Call};
-use super::{Error, Shared};
-use crate::ids::{FormationId, NodeId};
+use crate::ids::{FormationId, NodeId, Placement};
 use crate::transport::Peer;
 
 /// How long a promise to an initiator that has gone silent is kept.
@@ -93,7 +93,7 @@ async fn initialize(
 ) -> Result<(), Error> {
     shared.links.set_formation(formation);
     let count = members.len();
-    shared.raft.initialize(members).await.map_err(|error| Error::Fatal(error.to_string()))?;
+    shared.raft().initialize(members).await.map_err(|error| Error::Fatal(error.to_string()))?;
     tracing::info!(%formation, voters = count, "formed a cluster");
     Ok(())
 }

@@ -12,6 +12,7 @@
 
 mod config;
 mod duties;
+mod engine;
 mod feed;
 mod formation;
 mod log;
@@ -21,6 +22,7 @@ mod pending;
 mod raft;
 mod reads;
 mod serve;
+mod shared;
 mod state;
 mod status;
 #[cfg(test)]
@@ -28,16 +30,13 @@ mod tests;
 mod wire;
 mod writer;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -45,19 +44,19 @@ use tokio::time::Instant;
 pub use self::config::{Config, Timing};
 pub use self::formation::{Candidate, Expect};
 use self::pending::Submission;
-pub use self::raft::Placement;
 use self::raft::Raft;
 use self::reads::Reading;
+use self::shared::{Links, Shared};
 use self::state::State;
 pub use self::state::{SessionPeer, SessionPeers};
 pub use self::status::{Role, Status};
 use self::wire::{Answer, Call};
 use crate::codec;
 use crate::command::{Reply, Request};
-use crate::ids::{FormationId, GroupId, NodeId, SessionId, WaitId};
+use crate::ids::{FormationId, GroupId, NodeId, Placement, SessionId, WaitId};
 use crate::keyspace::Limits;
 use crate::time::{Clock, Timestamp};
-use crate::transport::{Class, Inbound, Peer, Purpose, Transport};
+use crate::transport::{Inbound, Peer, Transport};
 
 /// The one Raft group there is today.
 const GROUP: GroupId = GroupId(0);
@@ -115,103 +114,6 @@ pub struct Parts {
     pub rng_seed: [u8; 32],
 }
 
-/// The way to the other members, and the formation all of it belongs to.
-#[derive(Debug)]
-struct Links {
-    transport: Transport,
-    config: Config,
-    formation: AtomicU64,
-}
-
-impl Links {
-    fn formation(&self) -> FormationId {
-        FormationId(self.formation.load(Ordering::SeqCst))
-    }
-
-    fn set_formation(&self, formation: FormationId) {
-        self.formation.store(formation.0, Ordering::SeqCst);
-    }
-
-    fn is_formation(&self, formation: FormationId) -> bool {
-        formation != FormationId::default() && formation == self.formation()
-    }
-
-    fn purpose(&self, class: Class) -> Purpose {
-        Purpose { class, group: GROUP, formation: self.formation() }
-    }
-
-    async fn call(
-        &self,
-        peer: &Peer,
-        call: &Call,
-        deadline: Duration,
-    ) -> Result<Answer, crate::transport::Error> {
-        let purpose = self.purpose(Class::Control);
-        let answer = self.transport.call(peer, purpose, codec::encode(call), deadline).await?;
-        codec::decode(&answer).map_err(|_| crate::transport::Error::Malformed { what: "answer" })
-    }
-}
-
-/// What the tasks of this room share.
-struct Shared {
-    config: Config,
-    timing: Timing,
-    node: NodeId,
-    placement: Placement,
-    clock: Clock,
-    links: Arc<Links>,
-    log: log::LogStore,
-    raft: Raft,
-    state: Arc<State>,
-    formation: formation::Formation,
-    duties: duties::Duties,
-    submission_max: usize,
-    rng: Mutex<StdRng>,
-}
-
-impl Shared {
-    /// A random number.
-    fn draw(&self) -> u64 {
-        self.rng.lock().next_u64()
-    }
-
-    fn is_leader(&self) -> bool {
-        self.raft.server_metrics().borrow_watched().state == ServerState::Leader
-    }
-
-    /// The leader that this node knows of.
-    fn leader(&self) -> Option<(NodeId, Placement)> {
-        let metrics = self.raft.server_metrics();
-        let metrics = metrics.borrow_watched();
-        let leader = metrics.current_leader?;
-        Some((leader, metrics.membership_config.get_node(&leader)?.clone()))
-    }
-
-    /// The newest membership that this node knows of, committed or not.
-    fn membership(&self) -> Arc<raft::StoredMembership> {
-        Arc::clone(&self.raft.server_metrics().borrow_watched().membership_config)
-    }
-
-    fn voters(&self) -> BTreeSet<NodeId> {
-        self.membership().voter_ids().collect()
-    }
-
-    /// Tells whether this node is in the group, as a voter or learner.
-    fn is_member(&self) -> bool {
-        self.membership().get_node(&self.node).is_some()
-    }
-
-    /// Tells whether anything of a formation has reached this node's log.
-    fn is_formed(&self) -> bool {
-        self.log.size().0 > 0 || self.state.applied_index() > 0
-    }
-
-    /// Tells, on the leader, whether a member has answered within `age`.
-    fn is_alive(&self, node: NodeId, age: Duration) -> bool {
-        node == self.node || self.answered(node).is_some_and(|ago| ago <= age)
-    }
-}
-
 /// Consensus on this node. Cheap to clone.
 #[derive(Clone)]
 pub struct Consensus {
@@ -257,10 +159,9 @@ impl Consensus {
     pub async fn start(parts: Parts) -> Result<Self, Error> {
         let Parts { config, timing, limits, node, placement, transport, clock, .. } = parts;
         let state = Arc::new(State::new(limits));
-        let links =
-            Arc::new(Links { transport, config: config.clone(), formation: AtomicU64::new(0) });
+        let links = Arc::new(Links::new(transport, config.clone()));
         let log = log::LogStore::default();
-        let engine = Arc::new(engine_config(&config, &timing)?);
+        let engine = Arc::new(engine::settings(&config, &timing)?);
         let network = network::Network { links: Arc::clone(&links) };
         let machine = machine::Machine::new(Arc::clone(&state));
         let raft = Raft::new(node, engine, network, log.clone(), machine).await;
@@ -275,7 +176,7 @@ impl Consensus {
             clock,
             links,
             log,
-            raft,
+            engine: RwLock::new(raft),
             state,
             formation: formation::Formation::default(),
             duties: duties::Duties::default(),
@@ -435,7 +336,7 @@ impl Consensus {
             return;
         };
         tracing::info!(%heir, "handing leadership over");
-        if shared.raft.trigger().transfer_leader(heir).await.is_err() {
+        if shared.raft().trigger().transfer_leader(heir).await.is_err() {
             return;
         }
         let until = Instant::now() + Duration::from_secs(2);
@@ -447,14 +348,14 @@ impl Consensus {
     /// Stops the engine. Callers that wait are told so.
     pub async fn stop(&self) {
         self.tasks.lock().abort_all();
-        if let Err(error) = self.shared.raft.shutdown().await {
+        if let Err(error) = self.shared.raft().shutdown().await {
             tracing::warn!(%error, "consensus did not stop cleanly");
         }
     }
 
     /// Waits until the engine has failed; gives why. A node whose consensus has failed must stop.
     pub async fn failed(&self) -> Error {
-        let mut metrics = self.shared.raft.server_metrics();
+        let mut metrics = self.shared.raft().server_metrics();
         let mut ended = self.ended.subscribe();
         loop {
             if let Err(fatal) = self.shared.running() {
@@ -471,29 +372,4 @@ impl Consensus {
             }
         }
     }
-}
-
-fn engine_config(config: &Config, timing: &Timing) -> Result<openraft::Config, Error> {
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let engine = openraft::Config {
-        cluster_name: "quorate".to_owned(),
-        heartbeat_interval: millis(timing.heartbeat),
-        heartbeat_min_interval: Some(millis(timing.heartbeat / 2)),
-        election_timeout_min: millis(timing.election_min),
-        election_timeout_max: millis(timing.election_max),
-        install_snapshot_timeout: millis(config.snapshot_idle_timeout.saturating_mul(6)),
-        max_payload_entries: 1024,
-        max_append_entries: Some(4096),
-        snapshot_policy: openraft::SnapshotPolicy::Never,
-        replication_lag_threshold: u64::MAX,
-        // Purged by size, see duties.
-        max_in_snapshot_log_to_keep: u64::MAX,
-        purge_batch_size: 1024,
-        enable_pre_vote: Some(true),
-        quorum_loss_probe_interval: Some(millis(timing.election_max.saturating_mul(3))),
-        enable_leader_restore: Some(false),
-        allow_log_reversion: Some(false),
-        ..openraft::Config::default()
-    };
-    engine.validate().map_err(|error| Error::Fatal(error.to_string()))
 }

@@ -18,12 +18,12 @@ use openraft::raft::{
 };
 use openraft::type_config::alias::SnapshotOf;
 
-use super::Links;
 use super::machine::SnapshotData;
-use super::raft::{Placement, Types, Vote};
+use super::raft::{Types, Vote};
+use super::shared::Links;
 use super::wire::{Answer, Call, SnapshotDone, SnapshotHeader};
 use crate::codec;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, Placement};
 use crate::transport::{Class, FrameReceiver, FrameSender, Peer};
 
 type RpcError = RPCError<Types>;

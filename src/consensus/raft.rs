@@ -4,13 +4,12 @@
 //! cheap to clone, because each follower's stream and the apply task read it again.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Action, Entry};
-use crate::ids::NodeId;
+use crate::ids::{NodeId, Placement};
 
 /// Our types, for openraft. By hand, because its macro refuses another `Responder`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,13 +60,4 @@ impl fmt::Display for Proposal {
             Action::Tick => f.write_str("tick"),
         }
     }
-}
-
-/// Where a member is reached, and what it is called.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Placement {
-    /// Its name.
-    pub name: String,
-    /// The address of its cluster port.
-    pub address: SocketAddr,
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::shared::Shared;
 use super::wire::{Answer, Call};
-use super::{Error, Shared, serve};
+use super::{Error, serve};
 use crate::time::Timestamp;
 use crate::transport::Peer;
 

@@ -12,10 +12,11 @@ use openraft::raft::AppendEntriesRequest;
 use openraft::type_config::alias::SnapshotOf;
 use parking_lot::Mutex;
 
+use super::feed;
 use super::machine::SnapshotData;
 use super::raft::Types;
+use super::shared::Shared;
 use super::wire::{Answer, Call, SnapshotDone, SnapshotHeader};
-use super::{Shared, feed};
 use crate::codec;
 use crate::ids::FormationId;
 use crate::keyspace::Restore;
@@ -87,22 +88,24 @@ async fn answer(shared: &Arc<Shared>, formation: FormationId, call: Call) -> Ans
 async fn answer_raft(shared: &Shared, call: Call) -> Answer {
     let refused = |error: &dyn std::error::Error| Answer::Refused { reason: error.to_string() };
     match call {
-        Call::Vote(request) => match shared.raft.vote(request).await {
+        Call::Vote(request) => match shared.raft().vote(request).await {
             Ok(response) => Answer::Vote(response),
             Err(error) => refused(&error),
         },
-        Call::PreVote(request) => match shared.raft.pre_vote(request).await {
+        Call::PreVote(request) => match shared.raft().pre_vote(request).await {
             Ok(response) => Answer::Vote(response),
             Err(error) => refused(&error),
         },
-        Call::Append(request) => match shared.raft.append_entries(request).await {
+        Call::Append(request) => match shared.raft().append_entries(request).await {
             Ok(response) => Answer::Append(response),
             Err(error) => refused(&error),
         },
-        Call::TransferLeader(request) => match shared.raft.handle_transfer_leader(request).await {
-            Ok(response) => Answer::TransferLeader(response),
-            Err(error) => refused(&error),
-        },
+        Call::TransferLeader(request) => {
+            match shared.raft().handle_transfer_leader(request).await {
+                Ok(response) => Answer::TransferLeader(response),
+                Err(error) => refused(&error),
+            }
+        }
         Call::ReadIndex
         | Call::Renew { .. }
         | Call::Open { .. }
@@ -115,7 +118,7 @@ async fn answer_raft(shared: &Shared, call: Call) -> Answer {
 
 /// Tells how far a node must have applied to answer reads that began before now.
 pub(super) async fn read_index(shared: &Shared) -> Answer {
-    match shared.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+    match shared.raft().get_read_linearizer(ReadPolicy::ReadIndex).await {
         Ok(linearizer) => {
             Answer::ReadIndex { index: linearizer.read_log_id().index(), at: shared.clock.now() }
         }
@@ -130,7 +133,7 @@ async fn serve_append(shared: &Shared, inbound: Inbound) -> Result<(), crate::tr
         let request = codec::decode::<AppendEntriesRequest<Types>>(&frame).ok()?;
         Some((request, receiver))
     });
-    let mut results = Box::pin(shared.raft.stream_append(requests));
+    let mut results = Box::pin(shared.raft().stream_append(requests));
     while let Some(Ok(result)) = results.next().await {
         sender.send(codec::encode(&result)).await?;
     }
@@ -162,7 +165,7 @@ async fn serve_snapshot(shared: &Shared, inbound: Inbound) -> Result<(), crate::
     };
     let snapshot = SnapshotData::Received(Arc::new(Mutex::new(Some(keyspace))));
     let snapshot = SnapshotOf::<Types, _> { meta, snapshot };
-    match shared.raft.install_full_snapshot(vote, snapshot).await {
+    match shared.raft().install_full_snapshot(vote, snapshot).await {
         Ok(response) => {
             sender.send(codec::encode(&SnapshotDone { vote: response.vote })).await?;
             sender.finish();

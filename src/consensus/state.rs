@@ -4,7 +4,6 @@
 //! Invariant: `applied` moves after the keyspace has, so that who sees an index sees its effects.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -12,7 +11,7 @@ use tokio::sync::watch;
 use super::pending::Pending;
 use super::raft::{LogId, SnapshotMeta, StoredMembership};
 use crate::command::{Entry, Reply, Request};
-use crate::ids::{NodeId, SessionId};
+use crate::ids::{NodeId, Placement, SessionId};
 use crate::keyspace::{Event, Keyspace, Limits, Snapshot};
 use crate::time::Timestamp;
 
@@ -21,10 +20,8 @@ use crate::time::Timestamp;
 pub struct SessionPeer {
     /// Its node.
     pub node: NodeId,
-    /// The node's name.
-    pub name: String,
-    /// The address of its cluster port.
-    pub address: SocketAddr,
+    /// Where it is reached, and what it fails together with.
+    pub placement: Placement,
 }
 
 /// All live sessions.
@@ -135,11 +132,7 @@ impl State {
     fn publish_sessions(&self) {
         let peers = self.with(|keyspace| {
             let peer = |(id, session): (&SessionId, &crate::keyspace::Session)| {
-                let peer = SessionPeer {
-                    node: session.node,
-                    name: session.name.clone(),
-                    address: session.address,
-                };
+                let peer = SessionPeer { node: session.node, placement: session.placement.clone() };
                 (*id, peer)
             };
             keyspace.sessions().iter().map(peer).collect()

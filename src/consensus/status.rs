@@ -8,9 +8,9 @@ use std::time::Duration;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Instant as _, ServerState};
 
-use super::raft::Placement;
-use super::{Consensus, Shared};
-use crate::ids::{FormationId, NodeId, SessionId};
+use super::Consensus;
+use super::shared::Shared;
+use crate::ids::{FormationId, NodeId, Placement, SessionId};
 
 /// What a node is in the Raft group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct Status {
 impl Shared {
     /// How long ago a member last answered this leader.
     pub(super) fn answered(&self, node: NodeId) -> Option<Duration> {
-        let metrics = self.raft.metrics();
+        let metrics = self.raft().metrics();
         let metrics = metrics.borrow_watched();
         let heard = metrics.heartbeat.as_ref()?.get(&node)?.as_ref()?;
         Some(heard.elapsed())
@@ -63,12 +63,12 @@ impl Shared {
 
     /// The index of the last entry in the latest snapshot.
     pub(super) fn snapshot_index(&self) -> u64 {
-        self.raft.metrics().borrow_watched().snapshot.map_or(0, |id| id.index())
+        self.raft().metrics().borrow_watched().snapshot.map_or(0, |id| id.index())
     }
 
     /// Tells whether the engine runs, or why it does not.
     pub(super) fn running(&self) -> Result<(), String> {
-        self.raft.metrics().borrow_watched().running_state.clone().map_err(|e| e.to_string())
+        self.raft().metrics().borrow_watched().running_state.clone().map_err(|e| e.to_string())
     }
 }
 
@@ -77,7 +77,7 @@ impl Consensus {
     #[must_use]
     pub fn status(&self) -> Status {
         let shared = &self.shared;
-        let metrics = shared.raft.metrics().borrow_watched().clone();
+        let metrics = shared.raft().metrics().borrow_watched().clone();
         let membership = &metrics.membership_config;
         let voters: Vec<_> = membership.voter_ids().collect();
         let role = if metrics.state == ServerState::Leader {

@@ -42,7 +42,7 @@ async fn node_with(network: &MemoryNetwork, number: u8, config: Config) -> TestN
         Transport::start(crate::transport::Config::default(), credentials, identity, parts)
             .await
             .unwrap();
-    let placement = Placement { name, address: address(number) };
+    let placement = Placement::new(name, address(number));
     let consensus = Consensus::start(Parts {
         config,
         timing: Timing::default(),
@@ -93,13 +93,13 @@ fn hset(field: &str, value: &str) -> Request {
     let pairs = vec![(Bytes::from(field.to_owned()), Bytes::from(value.to_owned()))];
     let key = Bytes::from_static(b"h");
     let command = Command::Hash(HashCommand::Set { key, pairs, reply_ok: false });
-    Request::One(Operation { database: 0, command })
+    Request::One(Operation::new(0, command))
 }
 
 fn hget(field: &str) -> Request {
     let (key, field) = (Bytes::from_static(b"h"), Bytes::from(field.to_owned()));
     let command = Command::Hash(HashCommand::Get { key, field });
-    Request::One(Operation { database: 0, command })
+    Request::One(Operation::new(0, command))
 }
 
 async fn write(node: &TestNode, field: &str, value: &str) -> Result<Vec<Reply>, Error> {

@@ -11,9 +11,9 @@ use openraft::raft::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::raft::{Placement, SnapshotMeta, Types, Vote};
+use super::raft::{SnapshotMeta, Types, Vote};
 use crate::command::Request;
-use crate::ids::{FormationId, NodeId, SessionId};
+use crate::ids::{FormationId, NodeId, Placement, SessionId};
 use crate::time::Timestamp;
 
 /// What one node asks of another.

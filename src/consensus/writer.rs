@@ -14,11 +14,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::pending::{Outgoing, Submission};
-use super::raft::Placement;
+use super::shared::Shared;
 use super::wire::{Answer, Call, Forwarded, Rejected};
-use super::{Error, Shared, feed};
+use super::{Error, feed};
 use crate::codec;
-use crate::ids::NodeId;
+use crate::ids::{NodeId, Placement};
 use crate::transport::{Class, Peer};
 
 /// How often deadlines are looked at and a missing session or way is sought.

@@ -3,10 +3,14 @@
 //! Owns their shape and their text form. Does not decide when one is given out.
 //! Invariant: every id is a plain number or a checked label, so it is safe in a log line, a DNS label and a URL.
 
+mod placement;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::placement::Placement;
 
 /// Names one start of one process for the life of a cluster.
 ///

@@ -33,7 +33,6 @@ mod value;
 mod wait;
 mod walk;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use self::access::{Reader, Writer};
@@ -100,8 +99,6 @@ pub enum Event {
         node: NodeId,
         /// What the node drew to recognise its entry.
         nonce: u64,
-        /// Where the node is reached.
-        address: SocketAddr,
     },
     /// A batch has these replies, whether it was applied now or earlier.
     Replied {
@@ -202,14 +199,14 @@ impl Keyspace {
         self.remove_due();
         let mut served = Vec::new();
         let event = match &entry.action {
-            Action::Open { nonce, node, name, address } => {
+            Action::Open { nonce, node, placement } => {
                 let same = |open: &Session| open.node == *node && open.nonce == *nonce;
                 let known = self.sessions.iter().find(|(_, open)| same(open)).map(|(id, _)| *id);
                 let session = known.unwrap_or(SessionId(index));
                 self.sessions
                     .entry(session)
-                    .or_insert_with(|| Session::new(*node, name.clone(), *address, *nonce));
-                Event::Opened { session, node: *node, nonce: *nonce, address: *address }
+                    .or_insert_with(|| Session::new(*node, placement.clone(), *nonce));
+                Event::Opened { session, node: *node, nonce: *nonce }
             }
             Action::Batch { session, serial, acknowledged, requests } => {
                 self.apply_batch(*session, *serial, *acknowledged, requests, &mut served)

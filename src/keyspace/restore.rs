@@ -176,8 +176,8 @@ impl Restore {
                 self.open = Open::Collection { key, deadline, revision, elements: kind.into() };
             }
             Item::Part(part) => self.open = Open::Part { part, bytes: BytesMut::new() },
-            Item::Session { id, node, name, address, nonce, last } => {
-                let mut session = Session::new(node, name, address, nonce);
+            Item::Session { id, node, placement, nonce, last } => {
+                let mut session = Session::new(node, placement, nonce);
                 session.set_last_serial(last);
                 self.open = Open::Session { id, session, batch: None };
             }

@@ -81,7 +81,7 @@ impl Script {
 
     fn operation(&self, request: &str) -> Result<Operation, Reply> {
         let command = Command::parse(&words(request))?;
-        Ok(Operation { database: self.database, command })
+        Ok(Operation::new(self.database, command))
     }
 }
 

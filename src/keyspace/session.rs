@@ -5,11 +5,10 @@
 //! [`KEPT_MAX`] of them.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::command::Reply;
-use crate::ids::{NodeId, SessionId};
+use crate::ids::{NodeId, Placement, SessionId};
 
 /// The most batches whose replies are kept for one session. A node has fewer in flight.
 pub(crate) const KEPT_MAX: usize = 1024;
@@ -19,10 +18,8 @@ pub(crate) const KEPT_MAX: usize = 1024;
 pub struct Session {
     /// Its node.
     pub node: NodeId,
-    /// The node's name.
-    pub name: String,
-    /// Where the node's cluster port is reached.
-    pub address: SocketAddr,
+    /// Where the node is reached, and what it fails together with.
+    pub placement: Placement,
     /// What the node drew when it opened the session; a repeated opening is recognised by it.
     pub(crate) nonce: u64,
     /// The last serial that was applied.
@@ -47,8 +44,8 @@ pub(crate) enum Verdict {
 pub(crate) type Sessions = BTreeMap<SessionId, Session>;
 
 impl Session {
-    pub(crate) const fn new(node: NodeId, name: String, address: SocketAddr, nonce: u64) -> Self {
-        Self { node, name, address, nonce, last: 0, replies: VecDeque::new() }
+    pub(crate) const fn new(node: NodeId, placement: Placement, nonce: u64) -> Self {
+        Self { node, placement, nonce, last: 0, replies: VecDeque::new() }
     }
 
     /// Tells whether the session was opened with this nonce.
@@ -113,8 +110,8 @@ mod tests {
 
     #[test]
     fn a_serial_is_applied_once_and_repeated_until_acknowledged() {
-        let address = "127.0.0.1:1".parse().unwrap();
-        let mut session = Session::new(NodeId::from_random(1), "a".to_owned(), address, 1);
+        let placement = Placement::new("a", "127.0.0.1:1".parse().unwrap());
+        let mut session = Session::new(NodeId::from_random(1), placement, 1);
         assert_eq!(session.judge(1, 0), Verdict::Apply);
         session.keep(1, vec![Reply::Integer(1)].into());
         assert_eq!(session.judge(1, 0), Verdict::Repeat(vec![Reply::Integer(1)].into()));

@@ -13,7 +13,6 @@
 //! last     End with the number of chunks and items before it and the digest of those chunks
 //! ```
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,7 +26,7 @@ use super::value::{Record, Set, Value};
 use super::wait::Waits;
 use crate::codec;
 use crate::command::Reply;
-use crate::ids::{NodeId, SessionId};
+use crate::ids::{NodeId, Placement, SessionId};
 use crate::time::Timestamp;
 
 /// The number of the format described above. A reader takes no other.
@@ -64,14 +63,7 @@ pub(super) enum Item {
     /// Some bytes of it.
     Piece(Bytes),
     /// Begins a session.
-    Session {
-        id: SessionId,
-        node: NodeId,
-        name: String,
-        address: SocketAddr,
-        nonce: u64,
-        last: u64,
-    },
+    Session { id: SessionId, node: NodeId, placement: Placement, nonce: u64, last: u64 },
     /// Begins a batch whose replies are kept; so many follow.
     Batch { serial: u64, count: u64 },
     /// One of them.
@@ -185,8 +177,7 @@ impl Snapshot {
             let begin = Item::Session {
                 id: *id,
                 node: session.node,
-                name: session.name.clone(),
-                address: session.address,
+                placement: session.placement.clone(),
                 nonce: session.nonce,
                 last: session.last_serial(),
             };
@@ -249,7 +240,7 @@ impl Item {
                 bytes.len()
             }
             Self::Field(field, value) => field.len().saturating_add(value.len()),
-            Self::Session { name, .. } => name.len(),
+            Self::Session { placement, .. } => placement.name.len(),
             Self::Reply(reply) => reply.size(),
             Self::Start { .. }
             | Self::Database { .. }

@@ -18,8 +18,8 @@ use tokio::sync::watch;
 
 use super::lifecycle::Phase;
 use super::{Config, Inner, Node, StartError, gossip, lifecycle};
-use crate::consensus::{self, Consensus, Placement, Timing};
-use crate::ids::NodeId;
+use crate::consensus::{self, Consensus, Timing};
+use crate::ids::{NodeId, Placement};
 use crate::keyspace::Limits;
 use crate::membership::{Facts, Membership, Own};
 use crate::pubsub::PubSub;
@@ -77,7 +77,7 @@ impl Node {
         let parts = crate::transport::Parts { socket, rng_seed: draw() };
         let (transport, incoming) =
             Transport::start(config.transport.clone(), credentials, identity, parts).await?;
-        let placement = Placement { name: name.clone(), address: transport.advertised() };
+        let placement = Placement::new(name.clone(), transport.advertised());
         let facts = Facts::new(&name, transport.advertised(), lifecycle::first_state(&config));
         let (seeds, generation) = (config.node.seeds.clone(), clock.now().as_millis());
         let own = Own {

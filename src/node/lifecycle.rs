@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::{Config, Node};
-use crate::consensus::{Candidate, Expect, Placement, SessionPeer, SessionPeers};
-use crate::ids::{NodeId, SessionId};
+use crate::consensus::{Candidate, Expect, SessionPeer, SessionPeers};
+use crate::ids::{NodeId, Placement, SessionId};
 use crate::membership::{Member, State};
 
 /// How often a node that is in no cluster looks for one.
@@ -75,7 +75,12 @@ impl Node {
         };
         let candidate = |member: &Member| Candidate {
             node: member.id,
-            placement: Placement { name: member.facts.name.clone(), address: member.facts.address },
+            placement: Placement {
+                name: member.facts.name.clone(),
+                address: member.facts.address,
+                host: member.facts.host.clone(),
+                zone: member.facts.zone.clone(),
+            },
             formation: member.facts.formation,
         };
         view.values().filter(is_there).map(candidate).collect()
@@ -161,7 +166,7 @@ fn relink(node: &Node, before: &SessionPeers, now: &SessionPeers) {
         node.0.pubsub.unlink(peer.node);
     }
     for peer in now.values().filter(|peer| peer.node != node.0.id && !is_in(before, peer.node)) {
-        node.0.pubsub.link(peer.node, peer.address);
+        node.0.pubsub.link(peer.node, peer.placement.address);
     }
 }
 
@@ -170,7 +175,7 @@ fn relink(node: &Node, before: &SessionPeers, now: &SessionPeers) {
 async fn attach_all(node: &Node, own: SessionId, sessions: &SessionPeers) {
     let older = sessions.iter().filter(|(id, peer)| **id < own && peer.node != node.0.id);
     let attach = |(_, peer): (&SessionId, &SessionPeer)| {
-        let (id, address) = (peer.node, peer.address);
+        let (id, address) = (peer.node, peer.placement.address);
         async move {
             if let Err(error) = node.0.pubsub.attach(id, address).await {
                 tracing::warn!(%address, %error, "no messages from a node yet");

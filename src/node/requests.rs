@@ -69,7 +69,7 @@ impl Node {
     /// # Cancel safety
     /// The command may still take effect.
     pub async fn command(&self, command: Command) -> Result<Reply, Error> {
-        let request = Request::One(Operation { database: 0, command });
+        let request = Request::One(Operation::new(0, command));
         self.execute(vec![request]).await.pop().unwrap_or(Err(Error::Stopped))
     }
 
@@ -230,5 +230,5 @@ async fn end_wait(
 ) -> Result<(), consensus::Error> {
     let unblocked = how == Interrupt::Error;
     let command = Command::List(ListCommand::EndWait { wait, unblocked });
-    consensus.submit(vec![Request::One(Operation { database, command })]).await.map(drop)
+    consensus.submit(vec![Request::One(Operation::new(database, command))]).await.map(drop)
 }

@@ -100,7 +100,7 @@ impl Bare {
             Err(error) => return Reply::Error(error.to_string().into_bytes()),
         };
         let is_write = command.is_write();
-        let operation = Operation { database: 0, command };
+        let operation = Operation::new(0, command);
         in_resp2(&if is_write {
             self.keyspace.apply_request(self.now, &Request::One(operation))
         } else {

@@ -163,7 +163,7 @@ impl Driver {
             Ok(command) => command,
             Err(error) => return self.answer(Answer::Error(error.to_string()), is_silent).await,
         };
-        let operation = Operation { database: self.connection.database, command };
+        let operation = Operation::new(self.connection.database, command);
         if operation.command.is_blocking() {
             return self.block(operation, is_silent).await;
         }

@@ -107,7 +107,7 @@ impl Transaction {
             .into_iter()
             .map(|queued| match queued {
                 Queued::Command(command) => {
-                    operations.push(Operation { database, command });
+                    operations.push(Operation::new(database, command));
                     Slot::Node
                 }
                 Queued::Refused(error) => Slot::Refused(error),

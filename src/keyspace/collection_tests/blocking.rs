@@ -2,7 +2,7 @@
 
 use super::{ask, operation, show};
 use crate::command::{Action, Command, Entry, ListCommand, Operation, Reply, Request};
-use crate::ids::{NodeId, SessionId, WaitId};
+use crate::ids::{NodeId, Placement, SessionId, WaitId};
 use crate::keyspace::{Event, Keyspace, Limits};
 use crate::time::Timestamp;
 
@@ -19,9 +19,9 @@ impl Log {
     pub(super) fn new() -> Self {
         let mut log = Self { keyspace: Keyspace::new(Limits::default()), index: 0 };
         for nonce in 1..=2 {
-            let address = "127.0.0.1:1".parse().unwrap();
+            let placement = Placement::new("n", "127.0.0.1:1".parse().unwrap());
             let node = NodeId::from_random(nonce);
-            log.apply(Action::Open { nonce, node, name: "n".to_owned(), address });
+            log.apply(Action::Open { nonce, node, placement });
         }
         log
     }
@@ -68,7 +68,7 @@ impl Log {
 
     pub(super) fn end_wait(&mut self, wait: WaitId, unblocked: bool) -> (String, Vec<String>) {
         let command = Command::List(ListCommand::EndWait { wait, unblocked });
-        self.request(TWO, Request::One(Operation { database: 0, command }))
+        self.request(TWO, Request::One(Operation::new(0, command)))
     }
 }
 

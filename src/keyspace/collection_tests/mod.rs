@@ -48,7 +48,7 @@ pub(super) fn words(line: &str) -> Vec<Bytes> {
 
 /// Parses a request.
 pub(super) fn operation(line: &str) -> Result<Operation, Error> {
-    Ok(Operation { database: 0, command: Command::parse(&words(line))? })
+    Ok(Operation::new(0, Command::parse(&words(line))?))
 }
 
 /// Asks one request, outside any session.

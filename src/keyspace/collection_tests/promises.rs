@@ -71,7 +71,7 @@ proptest! {
         let mut keyspace = Keyspace::new(Limits::default());
         for words in &requests {
             let Ok(command) = Command::parse(words) else { continue };
-            let operation = Operation { database: 0, command };
+            let operation = Operation::new(0, command);
             let read = keyspace.read(Timestamp::ZERO, &operation);
             let is_write = operation.command.is_write();
             let reply = keyspace.apply_request(Timestamp::ZERO, &Request::One(operation));

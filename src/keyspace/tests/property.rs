@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::snapshot::{chunks, restore};
 use crate::codec;
 use crate::command::{Action, Command, Entry, Operation, Reply, Request};
-use crate::ids::{NodeId, SessionId};
+use crate::ids::{NodeId, Placement, SessionId};
 use crate::keyspace::script::{Script, words};
 use crate::keyspace::{Keyspace, Limits, Restore};
 use crate::time::Timestamp;
@@ -71,8 +71,7 @@ fn entries(steps: &[Step]) -> Vec<Entry> {
     let open = |nonce: u64| Action::Open {
         nonce,
         node: NodeId::from_random(nonce),
-        name: format!("node-{nonce}"),
-        address: "127.0.0.1:7380".parse().unwrap(),
+        placement: Placement::new(format!("node-{nonce}"), "127.0.0.1:7380".parse().unwrap()),
     };
     let opened = [open(1), open(2)];
     let mut entries: Vec<_> =
@@ -83,7 +82,7 @@ fn entries(steps: &[Step]) -> Vec<Entry> {
         *serial += u64::from(!step.repeat || *serial == 0);
         let operations = step.requests.iter().filter_map(|request| {
             let command = Command::parse(&words(request)).ok()?;
-            Some(Operation { database: step.database, command })
+            Some(Operation::new(step.database, command))
         });
         let requests = match step.atomic {
             true => {
@@ -183,7 +182,7 @@ proptest! {
             let wire = codec::encode(&command);
             prop_assert_eq!(codec::decode::<Command>(&wire).unwrap(), command.clone());
             let mut keyspace = Keyspace::new(Limits { value_max: 1024 });
-            let request = Request::One(Operation { database: 0, command });
+            let request = Request::One(Operation::new(0, command));
             keyspace.apply_request(Timestamp::from_millis(1), &request);
             keyspace.apply_request(Timestamp::from_millis(2), &request);
             check_invariants(&keyspace);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::codec;
 use crate::command::{Action, Command, Entry, Operation, Request};
-use crate::ids::{NodeId, SessionId};
+use crate::ids::{NodeId, Placement, SessionId};
 use crate::keyspace::script::{Script, words};
 use crate::keyspace::snapshot::{CHUNK_MAX, FORMAT, Item, Kind};
 use crate::keyspace::{Error, Keyspace, Limits, Restore};
@@ -145,8 +145,7 @@ fn golden_state() -> Keyspace {
         Action::Open {
             nonce: 9,
             node: NodeId::from_random(4_660),
-            name: "game-1".to_owned(),
-            address: "127.0.0.1:7380".parse().unwrap(),
+            placement: Placement::new("game-1", "127.0.0.1:7380".parse().unwrap()),
         },
     );
     let requests = [
@@ -166,7 +165,7 @@ fn golden_state() -> Keyspace {
     ];
     for (serial, request) in (1..).zip(requests) {
         let command = Command::parse(&words(request)).unwrap();
-        let requests = [Request::One(Operation { database: 0, command })].into();
+        let requests = [Request::One(Operation::new(0, command))].into();
         let session = SessionId(5);
         apply(5 + serial, Action::Batch { session, serial, acknowledged: 6, requests });
     }

@@ -3,7 +3,7 @@
 //! Owns the ways in which a watched key changes. Invariant: a watch is a revision; it never looks at a value.
 
 use crate::command::{Action, Command, Entry, Operation, Request};
-use crate::ids::{NodeId, SessionId};
+use crate::ids::{NodeId, Placement, SessionId};
 use crate::keyspace::script::{Script, words};
 use crate::keyspace::{Event, Keyspace, Limits};
 use crate::time::Timestamp;
@@ -110,7 +110,7 @@ fn entry(at: u64, action: Action) -> Entry {
 
 fn batch(serial: u64, request: &str) -> Action {
     let command = Command::parse(&words(request)).unwrap();
-    let requests = vec![Request::One(Operation { database: 0, command })];
+    let requests = vec![Request::One(Operation::new(0, command))];
     Action::Batch { session: SessionId(7), serial, acknowledged: 0, requests: requests.into() }
 }
 
@@ -120,8 +120,7 @@ fn a_repeated_serial_is_answered_and_not_applied() {
     let open = Action::Open {
         nonce: 1,
         node: NodeId::from_random(1),
-        name: "a".to_owned(),
-        address: "127.0.0.1:1".parse().unwrap(),
+        placement: Placement::new("a", "127.0.0.1:1".parse().unwrap()),
     };
     keyspace.apply(7, &entry(1, open));
     let first = keyspace.apply(8, &entry(2, batch(1, "INCR n"))).event;

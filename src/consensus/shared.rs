@@ -1,0 +1,131 @@
+//! What the tasks of this room share: the engine, the replicated state, the way to the other members.
+//!
+//! Owns the questions that several of them ask about this node's place in its cluster. Decides nothing. Invariant: the engine
+//! is asked for anew each time, since it is another one after the cluster has been formed anew.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver;
+use parking_lot::{Mutex, RwLock};
+use rand::Rng;
+use rand::rngs::StdRng;
+
+use super::config::{Config, Timing};
+use super::raft::{Raft, StoredMembership};
+use super::state::State;
+use super::wire::{Answer, Call};
+use super::{GROUP, duties, formation, log};
+use crate::codec;
+use crate::ids::{FormationId, NodeId, Placement};
+use crate::time::Clock;
+use crate::transport::{Class, Peer, Purpose, Transport};
+
+/// The way to the other members, and the formation all of it belongs to.
+#[derive(Debug)]
+pub(super) struct Links {
+    pub(super) transport: Transport,
+    pub(super) config: Config,
+    formation: AtomicU64,
+}
+
+impl Links {
+    pub(super) const fn new(transport: Transport, config: Config) -> Self {
+        Self { transport, config, formation: AtomicU64::new(0) }
+    }
+
+    pub(super) fn formation(&self) -> FormationId {
+        FormationId(self.formation.load(Ordering::SeqCst))
+    }
+
+    pub(super) fn set_formation(&self, formation: FormationId) {
+        self.formation.store(formation.0, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_formation(&self, formation: FormationId) -> bool {
+        formation != FormationId::default() && formation == self.formation()
+    }
+
+    pub(super) fn purpose(&self, class: Class) -> Purpose {
+        Purpose { class, group: GROUP, formation: self.formation() }
+    }
+
+    pub(super) async fn call(
+        &self,
+        peer: &Peer,
+        call: &Call,
+        deadline: Duration,
+    ) -> Result<Answer, crate::transport::Error> {
+        let purpose = self.purpose(Class::Control);
+        let answer = self.transport.call(peer, purpose, codec::encode(call), deadline).await?;
+        codec::decode(&answer).map_err(|_| crate::transport::Error::Malformed { what: "answer" })
+    }
+}
+
+/// What the tasks of this room share.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    pub(super) timing: Timing,
+    pub(super) node: NodeId,
+    pub(super) placement: Placement,
+    pub(super) clock: Clock,
+    pub(super) links: Arc<Links>,
+    pub(super) log: log::LogStore,
+    pub(super) engine: RwLock<Raft>,
+    pub(super) state: Arc<State>,
+    pub(super) formation: formation::Formation,
+    pub(super) duties: duties::Duties,
+    pub(super) submission_max: usize,
+    pub(super) rng: Mutex<StdRng>,
+}
+
+impl Shared {
+    /// The engine.
+    pub(super) fn raft(&self) -> Raft {
+        self.engine.read().clone()
+    }
+
+    /// A random number.
+    pub(super) fn draw(&self) -> u64 {
+        self.rng.lock().next_u64()
+    }
+
+    pub(super) fn is_leader(&self) -> bool {
+        self.raft().server_metrics().borrow_watched().state == ServerState::Leader
+    }
+
+    /// The leader that this node knows of.
+    pub(super) fn leader(&self) -> Option<(NodeId, Placement)> {
+        let metrics = self.raft().server_metrics();
+        let metrics = metrics.borrow_watched();
+        let leader = metrics.current_leader?;
+        Some((leader, metrics.membership_config.get_node(&leader)?.clone()))
+    }
+
+    /// The newest membership that this node knows of, committed or not.
+    pub(super) fn membership(&self) -> Arc<StoredMembership> {
+        Arc::clone(&self.raft().server_metrics().borrow_watched().membership_config)
+    }
+
+    pub(super) fn voters(&self) -> BTreeSet<NodeId> {
+        self.membership().voter_ids().collect()
+    }
+
+    /// Tells whether this node is in the group, as a voter or learner.
+    pub(super) fn is_member(&self) -> bool {
+        self.membership().get_node(&self.node).is_some()
+    }
+
+    /// Tells whether anything of a formation has reached this node's log.
+    pub(super) fn is_formed(&self) -> bool {
+        self.log.size().0 > 0 || self.state.applied_index() > 0
+    }
+
+    /// Tells, on the leader, whether a member has answered within `age`.
+    pub(super) fn is_alive(&self, node: NodeId, age: Duration) -> bool {
+        node == self.node || self.answered(node).is_some_and(|ago| ago <= age)
+    }
+}
