@@ -8,6 +8,7 @@
 pub mod client;
 pub mod failover;
 pub mod failure;
+pub mod load;
 pub mod process;
 pub mod reply;
 pub mod script;

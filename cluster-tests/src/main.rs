@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use cluster_tests::failover::{self, Load};
 use cluster_tests::failure::{Failure, Outcome};
+use cluster_tests::load::median_and_worst;
 use cluster_tests::process::{Cluster, RedisServer, redis_server};
 use cluster_tests::script::{self, Flavour, Target};
 
@@ -105,7 +106,7 @@ async fn run_failover(line: &FailoverLine) -> Outcome<ExitCode> {
             }
         }
     }
-    if let Some((median, worst)) = failover::median_and_worst(&mut gaps) {
+    if let Some((median, worst)) = median_and_worst(&mut gaps) {
         println!("write gap over {} kills: median {median:?}, worst {worst:?}", gaps.len());
     }
     Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -207,6 +207,25 @@ impl Node {
         Self::ready(Self::spawn(program, options, folder)?, super::FORM_DEADLINE).await
     }
 
+    /// Waits until the node takes a write.
+    ///
+    /// # Errors
+    /// When it does not within [`super::FORM_DEADLINE`].
+    pub async fn serves(&self) -> Outcome {
+        let served = wait_for("a first write", super::FORM_DEADLINE, || async {
+            let mut client = self.client().await?;
+            for line in ["SET cluster-tests:ready 1", "DEL cluster-tests:ready"] {
+                if let Some(text) = client.ask(line).await?.error_text() {
+                    return Err(Failure::new(text));
+                }
+            }
+            Ok(())
+        });
+        served
+            .await
+            .map_err(|failure| Failure::new(format!("{failure}; {}", self.process.log_end())))
+    }
+
     /// Connects to the RESP door.
     ///
     /// # Errors
