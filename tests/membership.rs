@@ -46,7 +46,7 @@ async fn start_as(network: &MemoryNetwork, number: u8, node: NodeId, secret: u8)
     let (transport, mut incoming) =
         Transport::start(transport::Config::default(), credentials, identity, parts).await.unwrap();
 
-    let purpose = Purpose { class: Class::Gossip, group: GroupId(0), formation: FormationId(0) };
+    let purpose = Purpose { class: Class::Gossip, group: GroupId(0), formation: FormationId::NONE };
     let lanes = transport.lanes(purpose);
     let wire = Wire::new(move |to, message| {
         lanes.push(to, message);

@@ -68,7 +68,7 @@ impl Formation {
         let is_held = promise.is_some_and(|held| held.formation == formation);
         if is_held && shared.log.size().0 == 0 {
             *promise = None;
-            shared.links.set_formation(FormationId::default());
+            shared.links.set_formation(FormationId::NONE);
         }
         Answer::Done
     }
@@ -81,7 +81,7 @@ impl Formation {
 
 /// Forms a cluster of this node alone.
 pub(super) async fn form_alone(shared: &Shared) -> Result<(), Error> {
-    let formation = FormationId(shared.draw().max(1));
+    let formation = FormationId::first(shared.draw());
     let members = BTreeMap::from([(shared.node, shared.placement.clone())]);
     initialize(shared, formation, members).await
 }
@@ -137,7 +137,7 @@ pub(super) async fn step(shared: &Shared, others: &[Candidate], expect: Option<E
 
 /// Asks everybody for his promise, and forms the cluster if all give it.
 async fn initiate(shared: &Shared, members: BTreeMap<NodeId, Placement>, voters: usize) {
-    let formation = FormationId(shared.draw().max(1));
+    let formation = FormationId::first(shared.draw());
     let own = shared.formation.promise(shared, shared.node, formation);
     if !matches!(own, Answer::Done) {
         return;

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::ServerState;
@@ -29,24 +28,24 @@ use crate::transport::{Class, Peer, Purpose, Transport};
 pub(super) struct Links {
     pub(super) transport: Transport,
     pub(super) config: Config,
-    formation: AtomicU64,
+    formation: Mutex<FormationId>,
 }
 
 impl Links {
-    pub(super) const fn new(transport: Transport, config: Config) -> Self {
-        Self { transport, config, formation: AtomicU64::new(0) }
+    pub(super) fn new(transport: Transport, config: Config) -> Self {
+        Self { transport, config, formation: Mutex::default() }
     }
 
     pub(super) fn formation(&self) -> FormationId {
-        FormationId(self.formation.load(Ordering::SeqCst))
+        *self.formation.lock()
     }
 
     pub(super) fn set_formation(&self, formation: FormationId) {
-        self.formation.store(formation.0, Ordering::SeqCst);
+        *self.formation.lock() = formation;
     }
 
     pub(super) fn is_formation(&self, formation: FormationId) -> bool {
-        formation != FormationId::default() && formation == self.formation()
+        formation.is_some() && formation == self.formation()
     }
 
     pub(super) fn purpose(&self, class: Class) -> Purpose {

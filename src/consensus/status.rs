@@ -36,7 +36,7 @@ pub struct Status {
     pub applied: u64,
     /// The index of the last entry in this node's log.
     pub last_log: u64,
-    /// The formation, zero while there is none.
+    /// The formation; [`FormationId::NONE`] while there is none.
     pub formation: FormationId,
     /// Who votes.
     pub voters: Vec<NodeId>,

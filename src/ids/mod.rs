@@ -3,6 +3,7 @@
 //! Owns their shape and their text form. Does not decide when one is given out.
 //! Invariant: every id is a plain number or a checked label, so it is safe in a log line, a DNS label and a URL.
 
+mod formation;
 mod placement;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::formation::FormationId;
 pub use self::placement::Placement;
 
 /// Names one start of one process for the life of a cluster.
@@ -62,19 +64,6 @@ impl FromStr for NodeId {
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct GroupId(pub u16);
-
-/// Names one formation of a cluster: the random number its initiator drew. Two clusters that share a name and a secret
-/// differ in it, and refuse each other's Raft traffic.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-pub struct FormationId(pub u64);
-
-impl fmt::Display for FormationId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
 
 /// Names one process start as the replicated state knows it: the log index of the entry that opened the session
 /// (Raft dissertation, section 6.3), so that a late copy of that entry can never bring an old session back.
@@ -156,6 +145,11 @@ pub enum Error {
     /// Not a node id.
     #[error("node id '{0}' is not 13 hexadecimal digits of a number from 1 to 2^52 - 1")]
     NodeId(String),
+    /// Not a formation.
+    #[error(
+        "formation '{0}' is not two numbers of 16 hexadecimal digits with an epoch from 1 between them"
+    )]
+    Formation(String),
     /// Not a label.
     #[error(
         "name '{0}' is not 1 to 63 characters of a-z, 0-9 and '-' with a letter or digit at both ends"

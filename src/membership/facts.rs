@@ -133,7 +133,7 @@ impl Facts {
             text("host", self.host.clone()),
             text("zone", self.zone.clone()),
         ];
-        pairs.extend(self.formation.map(|id| text(FORMATION, id.0.to_string())));
+        pairs.extend(self.formation.map(|id| text(FORMATION, id.to_string())));
         pairs.extend(self.resp.map(|address| text("resp", address.to_string())));
         pairs.extend(self.http.map(|address| text("http", address.to_string())));
         pairs.extend(self.others.iter().map(|(key, value)| (key.clone(), value.clone())));
@@ -157,7 +157,7 @@ impl Facts {
                 ROLE => value.clone_into(&mut facts.role),
                 "host" => value.clone_into(&mut facts.host),
                 "zone" => value.clone_into(&mut facts.zone),
-                FORMATION => facts.formation = value.parse().ok().map(FormationId),
+                FORMATION => facts.formation = value.parse().ok(),
                 "resp" => facts.resp = value.parse().ok(),
                 "http" => facts.http = value.parse().ok(),
                 STATE => {
@@ -182,7 +182,7 @@ mod tests {
         let address = "10.0.0.1:7400".parse().unwrap();
         for state in [State::Forming { expect: 3 }, State::Joining, State::Ready, State::Leaving] {
             let mut facts = Facts::new("a", address, state);
-            facts.formation = Some(FormationId(u64::MAX));
+            facts.formation = Some(FormationId::first(u64::MAX));
             facts.resp = Some("127.0.0.1:6379".parse().unwrap());
             facts.others.insert("load".into(), "7".into());
             let pairs = facts.pairs();

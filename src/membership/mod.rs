@@ -201,7 +201,7 @@ impl Membership {
 
     /// Tells the others which formation this node belongs to.
     pub async fn set_formation(&self, formation: FormationId) {
-        self.put(facts::FORMATION, &formation.0.to_string()).await;
+        self.put(facts::FORMATION, &formation.to_string()).await;
     }
 
     /// Tells the others what this node is to the Raft group.

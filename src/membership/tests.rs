@@ -103,13 +103,13 @@ async fn three_nodes_meet_through_one_seed_and_know_each_others_facts() {
     }
     three.membership.set_state(State::Ready).await;
     three.membership.set_role("voter").await.unwrap();
-    three.membership.set_formation(FormationId(9)).await;
+    three.membership.set_formation(FormationId::first(9)).await;
     three.membership.set_fact("load", "7").await.unwrap();
     let told = |view: &View| {
         let facts = &view[&id(3)].facts;
         facts.state == State::Ready
             && facts.role == "voter"
-            && facts.formation == Some(FormationId(9))
+            && facts.formation == Some(FormationId::first(9))
             && facts.others.get("load").is_some_and(|load| load == "7")
     };
     three.sees(Duration::from_millis(100), told).await;
@@ -200,7 +200,7 @@ async fn the_end_of_the_gossip_is_told_and_facts_are_bounded() {
         set = set.and(one.membership.set_fact(&format!("fact{n}"), "").await);
     }
     assert!(set.unwrap_err().to_string().contains("limit of 64"));
-    one.membership.set_formation(FormationId(1)).await;
+    one.membership.set_formation(FormationId::first(1)).await;
     one.membership.engine.0.abort();
     let error = timeout(Duration::from_secs(1), one.membership.stopped()).await.unwrap();
     assert!(matches!(error, Error::Stopped { .. }));

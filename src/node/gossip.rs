@@ -9,7 +9,7 @@ use crate::membership::Wire;
 use crate::transport::{Class, Inbound, Purpose, Transport};
 
 const PURPOSE: Purpose =
-    Purpose { class: Class::Gossip, group: GroupId(0), formation: FormationId(0) };
+    Purpose { class: Class::Gossip, group: GroupId(0), formation: FormationId::NONE };
 
 /// Makes the way out for gossip.
 pub(super) fn wire(transport: &Transport) -> Wire {

@@ -17,10 +17,15 @@ impl Node {
         let (state, reason) = self.state(&raft);
         let name = self.0.transport.identity().name.clone();
         let ClusterConfig { id, .. } = &self.0.config.cluster;
-        let formation = self.0.consensus.formation().map(|formation| formation.to_string());
+        let formation = self.0.consensus.formation();
+        let epoch = formation.map_or(0, |formation| formation.epoch);
         Status {
             node: NodeStatus { id: self.0.id, name, address: self.address(), state, reason },
-            cluster: ClusterStatus { id: id.clone(), epoch: 1, formation },
+            cluster: ClusterStatus {
+                id: id.clone(),
+                epoch,
+                formation: formation.map(|f| f.to_string()),
+            },
             raft: RaftStatus {
                 role: raft.role.into(),
                 leader: raft.leader,

@@ -68,7 +68,7 @@ pub enum State {
 pub struct ClusterStatus {
     /// Its name.
     pub id: Label,
-    /// Grows each time that the cluster is formed anew from a survivor.
+    /// Grows each time that the cluster is formed anew from survivors; zero before the node is in it.
     pub epoch: u64,
     /// Which formation of that name it is; none before the node is in it.
     pub formation: Option<String>,

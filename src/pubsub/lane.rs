@@ -23,7 +23,7 @@ use crate::transport::{self, Class, FrameReceiver, FrameSender, Peer, Purpose, T
 
 /// What streams of this room are for. Messages belong to no group and no formation.
 pub(super) const PURPOSE: Purpose =
-    Purpose { class: Class::Publish, group: GroupId(0), formation: FormationId(0) };
+    Purpose { class: Class::Publish, group: GroupId(0), formation: FormationId::NONE };
 
 /// How long a lane that only the peer itself has asked for is dialled in vain.
 const UNCONFIRMED_MAX: Duration = Duration::from_secs(10);

@@ -63,7 +63,7 @@ fn id(number: u64) -> NodeId {
 }
 
 fn purpose(class: Class) -> Purpose {
-    Purpose { class, group: GroupId(0), formation: FormationId(7) }
+    Purpose { class, group: GroupId(0), formation: FormationId::first(7) }
 }
 
 fn peer(number: u8) -> Peer {
