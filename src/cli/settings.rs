@@ -134,10 +134,17 @@ mod tests {
     fn keys_of_text(text: &str) -> BTreeSet<String> {
         let mut table = String::new();
         let mut keys = BTreeSet::new();
+        let mut is_list = false;
         for line in text.lines() {
-            if let Some(name) = line.strip_prefix('[') {
+            if let Some(name) = line.trim_start_matches("# ").strip_prefix("[[") {
+                // What stands in a list of tables is no key of the default.
+                keys.insert(name.trim_end_matches(']').to_owned());
+                is_list = true;
+            } else if let Some(name) = line.strip_prefix('[') {
+                is_list = false;
                 table = name.trim_end_matches(']').to_owned();
             } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ")
+                && !is_list
                 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
             {
                 keys.insert(format!("{table}.{key}"));

@@ -33,6 +33,7 @@ pub(super) const CONNECTION: &[Spec] = &[
     row("hello", -1, ALWAYS, "connection", "Greets, and chooses the protocol version."),
     row("auth", -2, ALWAYS, "connection", "Shows a password."),
     row("select", 2, FAST, "connection", "Chooses the database of the connection."),
+    row("quorate.bind", -2, OWN, "connection", "Makes writes go with their writer."),
     row("quit", -1, ALWAYS, "connection", "Ends the connection."),
     row("reset", 1, ALWAYS, "connection", "Makes the connection as new."),
     row("readonly", 1, FAST, "cluster", "Belongs to Redis Cluster, which this is not."),

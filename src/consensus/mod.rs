@@ -10,6 +10,7 @@
 //!   confirm ─► reads ─► read index at the leader ─► applied here ─► caller reads state
 //! ```
 
+mod clients;
 mod config;
 mod duties;
 mod engine;
@@ -41,6 +42,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+pub use self::clients::{BOUND_MAX, Client, Clients};
 pub use self::config::{Config, Timing};
 pub use self::formation::{Candidate, Expect};
 use self::pending::Submission;
@@ -180,6 +182,7 @@ impl Consensus {
             state,
             formation: formation::Formation::default(),
             duties: duties::Duties::default(),
+            clients: Clients::default(),
             submission_max: parts.submission_max,
             rng: Mutex::new(StdRng::from_seed(parts.rng_seed)),
         });
@@ -290,6 +293,12 @@ impl Consensus {
     #[must_use]
     pub fn session(&self) -> Option<SessionId> {
         self.shared.state.pending.session()
+    }
+
+    /// The clients of this node.
+    #[must_use]
+    pub fn clients(&self) -> &Clients {
+        &self.shared.clients
     }
 
     /// The formation that this node is in, if it is in one.

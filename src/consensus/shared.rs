@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use rand::Rng;
 use rand::rngs::StdRng;
 
+use super::clients::Clients;
 use super::config::{Config, Timing};
 use super::raft::{Raft, StoredMembership};
 use super::state::State;
@@ -77,6 +78,7 @@ pub(super) struct Shared {
     pub(super) state: Arc<State>,
     pub(super) formation: formation::Formation,
     pub(super) duties: duties::Duties,
+    pub(super) clients: Clients,
     pub(super) submission_max: usize,
     pub(super) rng: Mutex<StdRng>,
 }

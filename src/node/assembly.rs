@@ -11,11 +11,13 @@
 //! ```
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU16;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng, TryRng};
 use tokio::sync::watch;
 
+use super::bind::Patterns;
 use super::lifecycle::Phase;
 use super::{Config, Inner, Node, StartError, gossip, lifecycle};
 use crate::consensus::{self, Consensus, Timing};
@@ -102,6 +104,8 @@ impl Node {
         })
         .await?;
         let pubsub = PubSub::start(config.pubsub.clone(), transport.clone(), generation);
+        let notify = AtomicU16::new(config.node.notify_keyspace_events.bits());
+        let patterns = Patterns::new(&config.bind);
         let inner = Inner {
             id,
             config,
@@ -109,6 +113,8 @@ impl Node {
             membership,
             consensus,
             pubsub,
+            patterns,
+            notify,
             phase: watch::Sender::new(Phase::Joining),
             failure: watch::Sender::new(None),
         };

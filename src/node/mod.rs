@@ -5,11 +5,14 @@
 //! promises stops, and says why.
 
 mod assembly;
+pub mod bind;
+mod bound;
 pub mod config;
 mod error;
 mod gossip;
 mod lifecycle;
 mod messages;
+pub mod notify;
 mod report;
 mod requests;
 pub mod status;
@@ -17,13 +20,17 @@ pub mod status;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use tokio::sync::watch;
 
 pub use self::assembly::Parts;
+use self::bind::Patterns;
+pub use self::bound::Bound;
 pub use self::config::Config;
 pub use self::error::{Error, StartError};
 use self::lifecycle::Phase;
+use self::notify::Flags;
 pub use self::requests::{Consistency, Interrupt};
 pub use self::status::Status;
 use crate::consensus::Consensus;
@@ -44,6 +51,9 @@ struct Inner {
     membership: Membership,
     consensus: Consensus,
     pubsub: PubSub,
+    patterns: Patterns,
+    /// The bits of [`notify::Flags`].
+    notify: AtomicU16,
     phase: watch::Sender<Phase>,
     failure: watch::Sender<Option<String>>,
 }
@@ -88,6 +98,17 @@ impl Node {
             Ok(failure) => failure.clone().unwrap_or_default(),
             Err(_) => "the node is gone".to_owned(),
         }
+    }
+
+    /// Which keyspace notifications this node gives its listeners now.
+    #[must_use]
+    pub fn notify_flags(&self) -> Flags {
+        Flags::from_bits(self.0.notify.load(Ordering::Relaxed))
+    }
+
+    /// Changes which keyspace notifications this node gives its listeners, until it stops.
+    pub fn set_notify_flags(&self, flags: Flags) {
+        self.0.notify.store(flags.bits(), Ordering::Relaxed);
     }
 
     fn consensus(&self) -> &Consensus {

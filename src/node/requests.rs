@@ -37,13 +37,27 @@ pub enum Consistency {
 }
 
 impl Node {
-    /// Executes requests that take effect in their order, and answers each. Reads are linearizable; a read behind a
+    /// Executes requests that take effect in their order, and answers each. What they write stays, unless it is bound: an
+    /// operation by its own [`binding`](crate::command::entry::Binding), or by a pattern of `[[bind]]` to this node (see
+    /// [`Node::bound`]).
+    ///
+    /// Reads are linearizable; a read behind a
     /// write sees it. A blocking command (see [`Command::is_blocking`]) belongs to [`Node::wait`]. Cost: reads in front
     /// share one read index, everything from the first write to the last is one log entry.
     ///
     /// # Cancel safety
     /// The requests may still take effect.
     pub async fn execute(&self, mut requests: Vec<Request>) -> Vec<Result<Reply, Error>> {
+        self.bind_by_pattern(&mut requests);
+        self.execute_as_bound(requests).await
+    }
+
+    /// Executes requests whose operations are bound already, as far as they are to be: for doors, which have patterns of
+    /// connections too.
+    ///
+    /// # Cancel safety
+    /// The requests may still take effect.
+    pub async fn execute_as_bound(&self, mut requests: Vec<Request>) -> Vec<Result<Reply, Error>> {
         let mut replies = Vec::with_capacity(requests.len());
         let first_write = requests.iter().position(Request::is_write);
         let behind = requests.iter().rposition(Request::is_write).map_or(0, |last| last + 1);

@@ -7,6 +7,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::command::{Operation, Reply, Request};
+use crate::consensus::Client;
+use crate::node::bind::Patterns;
+use crate::node::notify::Flags;
 use crate::node::status::State;
 use crate::node::{self, Interrupt, Node};
 use crate::pubsub::{self, Kind, Subscriber};
@@ -35,6 +38,18 @@ pub(super) trait Backend: Send + Sync + 'static {
 
     /// The longest key.
     fn key_max(&self) -> usize;
+
+    /// Which keys are bound without being asked.
+    fn patterns(&self) -> Patterns;
+
+    /// Lets a client in, whose writes can go with it.
+    fn client(&self) -> Client;
+
+    /// Which keyspace notifications are given.
+    fn notify_flags(&self) -> Flags;
+
+    /// Changes them.
+    fn set_notify_flags(&self, flags: Flags);
 
     async fn execute(&self, requests: Vec<Request>) -> Vec<Result<Reply, node::Error>>;
 
@@ -74,8 +89,24 @@ impl Backend for Node {
         usize::try_from(self.config().cluster.key_max.as_u64()).unwrap_or(usize::MAX)
     }
 
+    fn patterns(&self) -> Patterns {
+        self.patterns().clone()
+    }
+
+    fn client(&self) -> Client {
+        self.client()
+    }
+
+    fn notify_flags(&self) -> Flags {
+        self.notify_flags()
+    }
+
+    fn set_notify_flags(&self, flags: Flags) {
+        self.set_notify_flags(flags);
+    }
+
     async fn execute(&self, requests: Vec<Request>) -> Vec<Result<Reply, node::Error>> {
-        self.execute(requests).await
+        self.execute_as_bound(requests).await
     }
 
     async fn wait(

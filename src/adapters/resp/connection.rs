@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::binding::Binder;
 use super::registry::Card;
 use super::server::Shared;
 use super::transaction::Transaction;
 use crate::command::Watched;
+use crate::consensus::Client;
 use crate::node;
 use crate::pubsub::{Error as ListenError, Kind, Message, Subscriber};
 use crate::resp::{Encoder, Version};
@@ -30,6 +32,8 @@ pub(super) struct Connection {
     /// What was queued since MULTI.
     pub(super) transaction: Option<Transaction>,
     pub(super) watched: Vec<Watched>,
+    /// With what its writes go.
+    pub(super) binder: Binder,
     pub(super) listening: Listening,
     /// Whether EXEC's array is being written, so that pushes must wait.
     pub(super) is_in_exec: bool,
@@ -92,7 +96,8 @@ impl Listening {
 }
 
 impl Connection {
-    pub(super) fn new(shared: Arc<Shared>, card: Arc<Card>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, card: Arc<Card>, client: Client) -> Self {
+        let binder = Binder::new(shared.patterns.clone(), client);
         let is_authenticated = shared.password.is_none();
         Self {
             shared,
@@ -105,6 +110,7 @@ impl Connection {
             is_closing: false,
             transaction: None,
             watched: Vec::new(),
+            binder,
             listening: Listening::default(),
             is_in_exec: false,
             deferred: BytesMut::new(),
@@ -183,6 +189,7 @@ impl Connection {
         self.silence = Silence::None;
         self.transaction = None;
         self.watched.clear();
+        self.binder.chosen = None;
         self.listening = Listening::default();
         self.card.change(|facts| facts.name.clear());
     }

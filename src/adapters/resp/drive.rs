@@ -24,8 +24,8 @@ use super::commands::{Row, Run};
 use super::connection::{Connection, Silence};
 use super::reply;
 use super::wire::Wire;
+use crate::command::Reply;
 use crate::command::table::Spec;
-use crate::command::{Operation, Reply};
 use crate::node;
 use crate::pubsub::{Error as ListenError, Kind};
 use crate::resp::ProtocolError;
@@ -159,11 +159,13 @@ impl Driver {
         words: &[Bytes],
         is_silent: bool,
     ) -> Result<(), End> {
-        let command = match parse(spec, words) {
-            Ok(command) => command,
+        let database = self.connection.database;
+        let made = parse(spec, words)
+            .and_then(|command| self.connection.binder.operation(database, command));
+        let operation = match made {
+            Ok(operation) => operation,
             Err(error) => return self.answer(Answer::Error(error.to_string()), is_silent).await,
         };
-        let operation = Operation::new(self.connection.database, command);
         if operation.command.is_blocking() {
             return self.block(operation, is_silent).await;
         }

@@ -7,6 +7,7 @@
 mod admit;
 mod backend;
 mod batch;
+mod binding;
 mod blocking;
 mod commands;
 mod config;

@@ -24,7 +24,6 @@ pub(super) struct Registry {
 
 #[derive(Debug, Default)]
 struct Inner {
-    last_id: u64,
     cards: BTreeMap<u64, Arc<Card>>,
 }
 
@@ -71,9 +70,10 @@ impl Registry {
         Arc::new(Self { clients_max, inner: Mutex::default() })
     }
 
-    /// Takes a place, or nothing when all are taken.
+    /// Takes a place for the client of that number, or nothing when all are taken.
     pub(super) fn enter(
         self: &Arc<Self>,
+        id: u64,
         address: SocketAddr,
         local_address: SocketAddr,
     ) -> Option<Seat> {
@@ -81,10 +81,9 @@ impl Registry {
         if inner.cards.len() >= self.clients_max {
             return None;
         }
-        inner.last_id = inner.last_id.saturating_add(1);
         let now = Instant::now();
         let card = Arc::new(Card {
-            id: inner.last_id,
+            id,
             address,
             local_address,
             since: now,

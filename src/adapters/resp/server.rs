@@ -22,6 +22,7 @@ use super::registry::Registry;
 use super::stats::Stats;
 use super::wire::Wire;
 use crate::node::Node;
+use crate::node::bind::Patterns;
 use crate::resp::Limits;
 use crate::time::Clock;
 
@@ -71,6 +72,8 @@ pub(super) struct Shared {
     pub(super) backend: Arc<dyn Backend>,
     /// The longest key, in bytes.
     pub(super) key_max: usize,
+    /// Which keys are bound without being asked.
+    pub(super) patterns: Patterns,
     pub(super) config: Config,
     pub(super) password: Option<Password>,
     pub(super) address: SocketAddr,
@@ -109,6 +112,7 @@ impl Server {
         let address = listener.local_addr().map_err(failed)?;
         let shared = Arc::new(Shared {
             key_max: backend.key_max(),
+            patterns: backend.patterns(),
             backend,
             password,
             address,
@@ -217,7 +221,8 @@ fn admit(
     connections: &mut JoinSet<()>,
 ) {
     let local_address = stream.local_addr().unwrap_or(shared.address);
-    let Some(seat) = shared.registry.enter(address, local_address) else {
+    let client = shared.backend.client();
+    let Some(seat) = shared.registry.enter(client.number(), address, local_address) else {
         shared.stats.count_rejected();
         // Fits the socket's buffer, which is empty; if not, the client sees the end all the same.
         let _written = stream.try_write(b"-ERR max number of clients reached\r\n");
@@ -236,7 +241,7 @@ fn admit(
         ..Limits::default()
     };
     let wire = Wire::new(stream, limits);
-    let connection = Connection::new(Arc::clone(shared), Arc::clone(&seat.card));
+    let connection = Connection::new(Arc::clone(shared), Arc::clone(&seat.card), client);
     connections.spawn(async move {
         let end = Driver::new(wire, connection).run().await;
         if matches!(end, End::Disconnected | End::Quit | End::Killed) {

@@ -5,10 +5,11 @@
 
 use bytes::Bytes;
 
+use super::binding::{Binder, choice};
 use super::commands::Row;
 use crate::command::arguments::parse_integer;
 use crate::command::entry::DATABASES;
-use crate::command::{Command, Error, Operation, Request, Watched};
+use crate::command::{Command, Error, Request, Watched};
 
 /// The commands since MULTI.
 #[derive(Default)]
@@ -95,26 +96,33 @@ impl Transaction {
     }
 
     /// Splits it into what stands in EXEC's array and the one request for the node, if there is any; `database` is the one
-    /// selected when EXEC comes.
+    /// selected when EXEC comes, `binder` has what binds the writes then.
     pub(super) fn split(
         self,
         watched: Vec<Watched>,
         mut database: u8,
+        binder: &Binder,
     ) -> (Vec<Slot>, Option<Request>) {
         let mut operations = Vec::new();
+        let mut chosen = binder.chosen;
         let slots = self
             .queued
             .into_iter()
             .map(|queued| match queued {
-                Queued::Command(command) => {
-                    operations.push(Operation::new(database, command));
-                    Slot::Node
-                }
+                Queued::Command(command) => match binder.operation_as(chosen, database, command) {
+                    Ok(operation) => {
+                        operations.push(operation);
+                        Slot::Node
+                    }
+                    Err(error) => Slot::Refused(error),
+                },
                 Queued::Refused(error) => Slot::Refused(error),
                 Queued::Door(row, words) => {
-                    // A SELECT in between counts for what follows it.
+                    // A SELECT or QUORATE.BIND in between counts for what follows it.
                     if row.name == "select" {
                         database = selected(&words).unwrap_or(database);
+                    } else if row.name == "quorate.bind" {
+                        chosen = choice(&words).unwrap_or(chosen);
                     }
                     Slot::Door(row, words)
                 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::error::Error;
 pub use self::tables::{ClusterConfig, NodeConfig};
+use super::bind::Bind;
 use crate::consensus;
 use crate::membership;
 use crate::pubsub;
@@ -32,6 +33,8 @@ pub type Config = File<Unread, Unread>;
     bound(deserialize = "R: Default + Deserialize<'de>, H: Default + Deserialize<'de>")
 )]
 pub struct File<R, H> {
+    /// Keys whose writes go with their writer. Default none. Raised: each write is held against more patterns.
+    pub bind: Vec<Bind>,
     /// What all nodes share.
     pub cluster: ClusterConfig,
     /// What concerns this node as a whole.
@@ -94,9 +97,11 @@ where
 impl<R, H> File<R, H> {
     /// Takes the tables of the doors out.
     pub fn split(self) -> (Config, R, H) {
-        let Self { cluster, node, transport, membership, consensus, pubsub, resp, http } = self;
+        let Self { bind, cluster, node, transport, membership, consensus, pubsub, resp, http } =
+            self;
         let (no_resp, no_http) = (Unread, Unread);
         let config = Config {
+            bind,
             cluster,
             node,
             transport,

@@ -14,6 +14,9 @@ const FRAME_MARGIN: ByteSize = ByteSize::mib(1);
 /// The most nodes that a first formation may wait for.
 const NODES_MAX: u16 = 128;
 
+/// The most patterns of `[[bind]]`: each write is held against all of them.
+const PATTERNS_MAX: usize = 1024;
+
 impl<R, H> File<R, H> {
     /// Holds the relations between keys that no single key can see.
     ///
@@ -22,6 +25,7 @@ impl<R, H> File<R, H> {
     pub fn check(&self) -> Result<(), Error> {
         self.check_cluster()?;
         self.check_node()?;
+        self.check_bind()?;
         self.transport.check().map_err(|error| Error::Room(format!("transport: {error}")))?;
         self.membership.check().map_err(|error| Error::Room(error.to_string()))?;
         self.check_sizes()
@@ -62,6 +66,18 @@ impl<R, H> File<R, H> {
             return Err(Error::Missing { key, missing });
         }
         Ok(())
+    }
+
+    fn check_bind(&self) -> Result<(), Error> {
+        if self.bind.len() > PATTERNS_MAX {
+            return Err(Error::range("bind", self.bind.len(), "at most 1024 patterns"));
+        }
+        let key_max = self.cluster.key_max.as_u64();
+        let wrong = self.bind.iter().find_map(|bind| Some((&bind.key, bind.mistake(key_max)?)));
+        match wrong {
+            Some((key, allowed)) => Err(Error::range("bind.key", format!("'{key}'"), allowed)),
+            None => Ok(()),
+        }
     }
 
     fn check_node(&self) -> Result<(), Error> {

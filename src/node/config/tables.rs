@@ -11,6 +11,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Label;
+use crate::node::notify::Flags;
 use crate::transport::Secret;
 
 /// `[cluster]`: what all nodes share. What [`ClusterConfig::settings`] lists must be equal on all of them.
@@ -111,6 +112,9 @@ pub struct NodeConfig {
     pub advertise: Option<SocketAddr>,
     /// Addresses (`host:port`) of nodes to join through. Default none. Raised: the join survives the death of more of them.
     pub seeds: Vec<String>,
+    /// Which keyspace notifications this node gives its own listeners, in the letters of Redis. Default "": none. More letters:
+    /// more work for each removal of bound state. `CONFIG SET notify-keyspace-events` changes it until the node stops.
+    pub notify_keyspace_events: Flags,
     /// The certificate chain of this node as PEM, in place of a secret; the two keys below go with it. Default none.
     pub certificate_file: Option<PathBuf>,
     /// The private key of that certificate. Default none.
@@ -126,6 +130,7 @@ impl Default for NodeConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
             seeds: Vec::new(),
+            notify_keyspace_events: Flags::default(),
             certificate_file: None,
             key_file: None,
             authorities_file: None,

@@ -1,6 +1,7 @@
 //! Refusals of the configuration: each names what is wrong.
 
 use super::Config;
+use crate::node::bind::{Bind, BindTo};
 
 fn refusal(text: &str) -> String {
     Config::from_toml(text).map(|_| ()).unwrap_err().to_string()
@@ -19,6 +20,19 @@ fn unknown_key_is_refused_with_its_name_and_line() {
     assert!(refusal("[clutser]\n").contains("unknown field `clutser`"));
     assert!(refusal("[cluster]\nid = \"A b\"").contains("'A b'"));
     assert!(refusal("[cluster]\nheartbeat_interval = 50").starts_with("line 2: "));
+}
+
+#[test]
+fn patterns_name_keys_and_with_what_they_go() {
+    let config = Config::from_toml(
+        "[[bind]]\nkey = \"roomcaches\"\n[[bind]]\nkey = \"p:*\"\nto = \"node\"\n",
+    );
+    let rule = |key: &str, to| Bind { key: key.to_owned(), to };
+    let expected = [rule("roomcaches", BindTo::Connection), rule("p:*", BindTo::Node)];
+    assert_eq!(config.unwrap().bind, expected);
+    assert!(refusal("[[bind]]\n").contains("missing field `key`"));
+    assert!(refusal("[[bind]]\nkey = \"a\"\nfor = 1").contains("unknown field `for`"));
+    assert!(refusal("node = { notify_keyspace_events = \"KQ\" }").contains("'KQ' has letters"));
 }
 
 #[test]
@@ -69,6 +83,10 @@ fn broken_relation_names_both_keys_and_both_values() {
         (
             "node = { advertise = \"10.0.0.1:0\" }",
             "node.advertise of 10.0.0.1:0 is not an address others can reach",
+        ),
+        (
+            "bind = [{ key = \"a\" }, { key = \"b[\" }]",
+            "bind.key of 'b[' is not a pattern, because its '[' is not closed",
         ),
     ] {
         assert_eq!(refusal(toml), expected, "{toml}");

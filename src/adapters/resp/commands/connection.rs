@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use super::super::binding::choice;
 use super::super::connection::Connection;
 use super::super::server::REDIS_VERSION;
 use super::super::transaction::selected;
@@ -19,6 +20,7 @@ pub(super) const ROWS: &[Row] = &[
     Row::now("hello", ALWAYS, hello),
     Row::now("auth", ALWAYS, auth),
     Row::now("select", 0, select),
+    Row::now("quorate.bind", 0, bind),
     Row::now("quit", ALWAYS | SUBSCRIBER | UNQUEUED, quit),
     Row::now("reset", ALWAYS | SUBSCRIBER | UNQUEUED, reset),
     Row::now("readonly", 0, no_cluster),
@@ -171,6 +173,21 @@ fn select(connection: &mut Connection, words: &[Bytes]) {
             connection.ok();
         }
         None => connection.error(&Error::DatabaseOutOfRange.to_string()),
+    }
+}
+
+/// ```text
+/// QUORATE.BIND <ON | OFF> [CONNECTION | NODE]
+/// ```
+/// What the connection writes from now on goes when it ends, or with NODE when the node ends; OFF leaves it to the
+/// configuration. What is written already stays as it is.
+fn bind(connection: &mut Connection, words: &[Bytes]) {
+    match choice(words) {
+        Ok(chosen) => {
+            connection.binder.chosen = chosen;
+            connection.ok();
+        }
+        Err(error) => connection.error(&error.to_string()),
     }
 }
 

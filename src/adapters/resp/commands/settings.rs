@@ -1,7 +1,8 @@
 //! CONFIG: the few parameters of Redis that clients ask for.
 //!
-//! Owns their names and what they read as. Changes nothing: the configuration is a file. Invariant: SET confirms only what
-//! holds already, so that a client never believes something that is not so.
+//! Owns their names and what they read as. Changes nothing but the keyspace notifications of this node, until it stops: the
+//! configuration is a file. Invariant: SET confirms only what holds then, so that a client never believes something that
+//! is not so.
 
 use bytes::Bytes;
 
@@ -11,6 +12,7 @@ use super::{Row, help};
 use crate::command::Error;
 use crate::command::entry::DATABASES;
 use crate::command::glob;
+use crate::node::notify::Flags;
 
 pub(super) const ROWS: &[Row] = &[
     Row::now("config|get", 0, get),
@@ -22,6 +24,9 @@ pub(super) const ROWS: &[Row] = &[
 /// A parameter: its name, and what it is.
 type Parameter = (&'static str, fn(&Shared) -> String);
 
+/// The one parameter that SET changes.
+const NOTIFY: &str = "notify-keyspace-events";
+
 const PARAMETERS: &[Parameter] = &[
     ("appendfsync", |_| "no".to_owned()),
     ("appendonly", |_| "no".to_owned()),
@@ -31,7 +36,7 @@ const PARAMETERS: &[Parameter] = &[
     ("maxclients", |shared| shared.config.clients_max.to_string()),
     ("maxmemory", |_| "0".to_owned()),
     ("maxmemory-policy", |_| "noeviction".to_owned()),
-    ("notify-keyspace-events", |_| String::new()),
+    (NOTIFY, |shared| shared.backend.notify_flags().to_string()),
     ("port", |shared| shared.address.port().to_string()),
     ("proto-max-bulk-len", |shared| shared.config.bulk_max.as_u64().to_string()),
     ("replica-read-only", |_| "yes".to_owned()),
@@ -61,6 +66,7 @@ fn set(connection: &mut Connection, words: &[Bytes]) {
     if !odd.is_empty() {
         return connection.error(&Error::WrongArity("config|set".to_owned()).to_string());
     }
+    let mut flags = None;
     for [name, value] in pairs {
         let shown = String::from_utf8_lossy(name);
         let name = shown.to_ascii_lowercase();
@@ -69,11 +75,23 @@ fn set(connection: &mut Connection, words: &[Bytes]) {
                 "ERR Unknown option or number of arguments for CONFIG SET - '{shown}'"
             ));
         };
-        if read(&connection.shared).as_bytes() != &value[..] {
+        if name == NOTIFY {
+            match String::from_utf8_lossy(value).parse::<Flags>() {
+                Ok(parsed) => flags = Some(parsed),
+                Err(error) => {
+                    return connection.error(&format!(
+                        "ERR CONFIG SET failed (possibly related to argument '{shown}') - {error}"
+                    ));
+                }
+            }
+        } else if read(&connection.shared).as_bytes() != &value[..] {
             return connection.error(&format!(
                 "ERR CONFIG SET failed (possibly related to argument '{shown}') - can't set immutable config"
             ));
         }
+    }
+    if let Some(flags) = flags {
+        connection.shared.backend.set_notify_flags(flags);
     }
     connection.ok();
 }
@@ -91,7 +109,7 @@ fn config_help(connection: &mut Connection, _: &[Bytes]) {
             "GET <pattern> [<pattern> ...]",
             "    The parameters that match, with their values.",
             "SET <parameter> <value> [...]",
-            "    Confirms what is so already; anything else is set in the configuration file.",
+            "    Changes notify-keyspace-events on this node, and confirms what is so already; anything else is set in the configuration file.",
             "RESETSTAT",
             "    Sets the counters of INFO to zero.",
         ],

@@ -75,7 +75,7 @@ async fn exec(connection: &mut Connection) {
     if transaction.is_refused() {
         return connection.error("EXECABORT Transaction discarded because of previous errors.");
     }
-    let (slots, request) = transaction.split(watched, connection.database);
+    let (slots, request) = transaction.split(watched, connection.database, &connection.binder);
     let mut replies = Vec::new().into_iter();
     if let Some(request) = request {
         let answer = connection.shared.backend.execute(vec![request]).await.pop();

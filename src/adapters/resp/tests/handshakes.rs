@@ -155,7 +155,7 @@ async fn auth_without_a_password_to_know() {
 
 #[tokio::test]
 async fn the_door_does_not_open_where_it_should_not() {
-    let bind = |config: Config| Server::bind_backend(FakeNode::new(), config);
+    let bind = |config: Config| Server::bind_backend(FakeNode::new(Patterns::default()), config);
     let everywhere = Config { listen: SocketAddr::from(([0, 0, 0, 0], 0)), ..Config::default() };
     let error = bind(everywhere.clone()).await.unwrap_err();
     assert!(error.to_string().contains("resp.password_file"), "{error}");

@@ -2,6 +2,7 @@
 //!
 //! Owns the client and the node of these tests. Invariant: nothing waits by the clock; every wait has a deadline.
 
+mod binding;
 mod blocking;
 mod commands;
 mod handshakes;
@@ -25,8 +26,12 @@ use tokio::time::timeout;
 
 use super::backend::{Backend, Facts};
 use super::{Config, Server};
+use crate::command::entry::Binding;
 use crate::command::{Error as CommandError, Operation, Reply, Request};
+use crate::consensus::{Client as NodeClient, Clients};
 use crate::keyspace::{Keyspace, Limits};
+use crate::node::bind::{Bind, BindTo, Patterns};
+use crate::node::notify::Flags;
 use crate::node::{self, Interrupt};
 use crate::pubsub::{self, Kind, PubSub, Subscriber};
 use crate::resp::{Value, decode_value};
@@ -44,11 +49,20 @@ struct FakeNode {
     batches: Mutex<Vec<usize>>,
     waits: AtomicUsize,
     refusal: Mutex<Option<node::Error>>,
+    clients: Clients,
+    patterns: Patterns,
+    flags: Mutex<Flags>,
+    /// With what the operations were bound, in their order.
+    bindings: Mutex<Vec<Binding>>,
 }
 
 impl FakeNode {
-    fn new() -> Arc<Self> {
+    fn new(patterns: Patterns) -> Arc<Self> {
         Arc::new(Self {
+            patterns,
+            clients: Clients::default(),
+            flags: Mutex::default(),
+            bindings: Mutex::default(),
             keyspace: Mutex::new(Keyspace::new(Limits::default())),
             changed: Notify::new(),
             pubsub: PubSub::local(pubsub::Config::default()),
@@ -71,7 +85,30 @@ impl Backend for FakeNode {
         64 * 1024
     }
 
+    fn patterns(&self) -> Patterns {
+        self.patterns.clone()
+    }
+
+    fn client(&self) -> NodeClient {
+        self.clients.enter()
+    }
+
+    fn notify_flags(&self) -> Flags {
+        *self.flags.lock()
+    }
+
+    fn set_notify_flags(&self, flags: Flags) {
+        *self.flags.lock() = flags;
+    }
+
     async fn execute(&self, requests: Vec<Request>) -> Vec<Result<Reply, node::Error>> {
+        let bindings = requests.iter().flat_map(|request| match request {
+            Request::One(operation) => vec![operation.binding],
+            Request::Transaction { operations, .. } => {
+                operations.iter().map(|operation| operation.binding).collect()
+            }
+        });
+        self.bindings.lock().extend(bindings);
         self.batches.lock().push(requests.len());
         if let Some(error) = self.refusal.lock().clone() {
             return vec![Err(error); requests.len()];
@@ -160,7 +197,11 @@ impl Door {
     }
 
     async fn open_with(change: impl FnOnce(&mut Config)) -> Self {
-        let node = FakeNode::new();
+        Self::open_with_patterns(&[], change).await
+    }
+
+    async fn open_with_patterns(rules: &[Bind], change: impl FnOnce(&mut Config)) -> Self {
+        let node = FakeNode::new(Patterns::new(rules));
         let mut config =
             Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::default() };
         change(&mut config);
