@@ -57,6 +57,12 @@ pub(crate) struct Serve {
     /// The address that is told to other nodes [default: the one listened on]
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) advertise: Option<SocketAddr>,
+    /// The host this node runs on; votes are spread over hosts [default: the machine's host name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<String>,
+    /// The zone that the host stands in; votes are spread over zones first
+    #[arg(long, value_name = "NAME")]
+    pub(crate) zone: Option<String>,
     /// A node to join through; may be given several times
     #[arg(long = "seed", value_name = "HOST:PORT")]
     pub(crate) seeds: Vec<String>,
@@ -142,11 +148,12 @@ mod tests {
     #[test]
     fn every_flag_of_serve_is_taken() {
         let all = serve(
-            "serve --config f --name a --listen 127.0.0.1:1 --advertise 10.0.0.1:2 --seed h:3 --seed i:4 \
+            "serve --config f --name a --listen 127.0.0.1:1 --advertise 10.0.0.1:2 --host m --zone z --seed h:3 --seed i:4 \
              --bootstrap-expect 3 --secret-file s --data-dir d --resp [::1]:5 --http 127.0.0.1:6",
         );
         assert_eq!(all.seeds, ["h:3", "i:4"]);
         assert_eq!(all.bootstrap_expect, Some(3));
+        assert_eq!((all.host.as_deref(), all.zone.as_deref()), (Some("m"), Some("z")));
         assert_eq!(all.resp.unwrap().to_string(), "[::1]:5");
     }
 

@@ -65,6 +65,10 @@ fn lay_over(settings: &mut Settings, flags: &Serve) -> Result<(), Failure> {
         node.listen = listen;
     }
     node.advertise = flags.advertise.or(node.advertise);
+    node.host = flags.host.clone().or_else(|| node.host.take());
+    if let Some(zone) = &flags.zone {
+        node.zone.clone_from(zone);
+    }
     if let Some(count) = flags.bootstrap_expect {
         cluster.bootstrap_expect = count;
     }
@@ -103,7 +107,7 @@ mod tests {
         assert_eq!(settings.node.name.unwrap().as_str(), "from-flag");
         assert_eq!(settings.node.listen.port(), 11);
         assert_eq!((settings.http.enabled, settings.resp.enabled), (false, false));
-        assert_eq!(settings.cluster.voters, 3);
+        assert_eq!(settings.cluster.voters_target, 3);
     }
 
     #[test]
@@ -117,7 +121,11 @@ mod tests {
         for (file, flags, expected) in [
             ("bogus = 1", Serve::default(), "node.toml: line 1: unknown field `bogus`"),
             ("[http]\nprot = 1", Serve::default(), "node.toml: line 2: unknown field `prot`"),
-            ("cluster = { voters = 2 }", Serve::default(), "cluster.voters of 2 is not 1, 3 or 5"),
+            (
+                "cluster = { voters_target = 2 }",
+                Serve::default(),
+                "cluster.voters_target of 2 is not 1, 3 or 5",
+            ),
             ("", Serve { name: Some("A b".to_owned()), ..Serve::default() }, "--name: name 'A b'"),
             ("", Serve { data_dir: Some("d".into()), ..Serve::default() }, "--data-dir d:"),
             ("", Serve { bootstrap_expect: Some(3), ..Serve::default() }, "secret_file"),

@@ -34,6 +34,21 @@ impl Default for Timing {
     }
 }
 
+/// Who shall vote; equal on all nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Voting {
+    /// How many voters there shall be, as soon as so many nodes live: 1, 3 or 5.
+    pub target: usize,
+    /// How long a voter may be silent until another takes its place.
+    pub replace_after: Duration,
+}
+
+impl Default for Voting {
+    fn default() -> Self {
+        Self { target: 3, replace_after: Duration::from_secs(10) }
+    }
+}
+
 /// The settings of this node's consensus.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

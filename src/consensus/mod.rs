@@ -43,7 +43,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub use self::clients::{BOUND_MAX, Client, Clients};
-pub use self::config::{Config, Timing};
+pub use self::config::{Config, Timing, Voting};
 pub use self::formation::{Candidate, Expect};
 use self::pending::Submission;
 use self::raft::Raft;
@@ -100,6 +100,8 @@ pub struct Parts {
     pub config: Config,
     /// The cluster's times.
     pub timing: Timing,
+    /// Who shall vote.
+    pub voting: Voting,
     /// The cluster's limits on values.
     pub limits: Limits,
     /// This node.
@@ -159,7 +161,7 @@ impl Consensus {
     /// # Errors
     /// [`Error::Fatal`] when the engine refuses the configuration.
     pub async fn start(parts: Parts) -> Result<Self, Error> {
-        let Parts { config, timing, limits, node, placement, transport, clock, .. } = parts;
+        let Parts { config, timing, voting, limits, node, placement, transport, clock, .. } = parts;
         let state = Arc::new(State::new(limits));
         let links = Arc::new(Links::new(transport, config.clone()));
         let log = log::LogStore::default();
@@ -173,6 +175,7 @@ impl Consensus {
         let shared = Arc::new(Shared {
             config,
             timing,
+            voting,
             node,
             placement,
             clock,

@@ -14,7 +14,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::clients::Clients;
-use super::config::{Config, Timing};
+use super::config::{Config, Timing, Voting};
 use super::raft::{Raft, StoredMembership};
 use super::state::State;
 use super::wire::{Answer, Call};
@@ -69,6 +69,8 @@ impl Links {
 pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) timing: Timing,
+    #[expect(dead_code, reason = "read by the manager, which comes next")]
+    pub(super) voting: Voting,
     pub(super) node: NodeId,
     pub(super) placement: Placement,
     pub(super) clock: Clock,

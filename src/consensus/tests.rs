@@ -46,6 +46,7 @@ async fn node_with(network: &MemoryNetwork, number: u8, config: Config) -> TestN
     let consensus = Consensus::start(Parts {
         config,
         timing: Timing::default(),
+        voting: Voting::default(),
         limits: Limits::default(),
         node: id,
         placement: placement.clone(),

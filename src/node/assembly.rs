@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use super::bind::Patterns;
 use super::lifecycle::Phase;
 use super::{Config, Inner, Node, StartError, gossip, lifecycle};
-use crate::consensus::{self, Consensus, Timing};
+use crate::consensus::{self, Consensus, Timing, Voting};
 use crate::ids::{NodeId, Placement};
 use crate::keyspace::Limits;
 use crate::membership::{Facts, Membership, Own};
@@ -45,8 +45,9 @@ impl Node {
     ///
     /// # Errors
     /// When the configuration, a file it names, or the cluster port cannot be used.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub async fn start(mut config: Config) -> Result<Self, StartError> {
         config.check()?;
+        config.node.host = config.node.host.or_else(machine_name);
         let socket = Socket::bind(config.node.listen)?;
         let mut rng_seed = [0; 32];
         let filled = rand::rngs::SysRng.try_fill_bytes(&mut rng_seed);
@@ -79,8 +80,7 @@ impl Node {
         let parts = crate::transport::Parts { socket, rng_seed: draw() };
         let (transport, incoming) =
             Transport::start(config.transport.clone(), credentials, identity, parts).await?;
-        let placement = Placement::new(name.clone(), transport.advertised());
-        let facts = Facts::new(&name, transport.advertised(), lifecycle::first_state(&config));
+        let (placement, facts) = introduce(&config, &name, &transport);
         let (seeds, generation) = (config.node.seeds.clone(), clock.now().as_millis());
         let own = Own {
             cluster: config.cluster.id.clone(),
@@ -94,6 +94,7 @@ impl Node {
         let consensus = Consensus::start(consensus::Parts {
             config: config.consensus.clone(),
             timing: timing(&config),
+            voting: voting(&config),
             limits: Limits { value_max: config.cluster.value_max.as_u64() },
             node: id,
             placement,
@@ -124,6 +125,30 @@ impl Node {
         tokio::spawn(lifecycle::watch_failures(node.clone(), accepting, living));
         Ok(node)
     }
+}
+
+fn voting(config: &Config) -> Voting {
+    let cluster = &config.cluster;
+    let target = usize::from(cluster.voters_target);
+    Voting { target, replace_after: cluster.voter_replace_after }
+}
+
+/// What the node tells of itself to the log, and to gossip.
+fn introduce(config: &Config, name: &str, transport: &Transport) -> (Placement, Facts) {
+    let address = transport.advertised();
+    let (host, zone) = (config.node.host.clone().unwrap_or_default(), config.node.zone.clone());
+    let state = lifecycle::first_state(config);
+    let facts =
+        Facts { host: host.clone(), zone: zone.clone(), ..Facts::new(name, address, state) };
+    (Placement { host, zone, ..Placement::new(name, address) }, facts)
+}
+
+/// The machine's host name; none where the system does not tell it in a file.
+fn machine_name() -> Option<String> {
+    let read = |path| std::fs::read_to_string(path).ok();
+    let name = read("/proc/sys/kernel/hostname").or_else(|| read("/etc/hostname"))?;
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.chars().filter(|c| !c.is_control()).take(63).collect())
 }
 
 fn first_eight(bytes: [u8; 32]) -> [u8; 8] {

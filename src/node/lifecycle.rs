@@ -100,7 +100,7 @@ pub(super) async fn run(node: Node) {
     let cluster = &node.0.config.cluster;
     let expect = (cluster.bootstrap_expect > 1).then(|| Expect {
         nodes: usize::from(cluster.bootstrap_expect),
-        voters: usize::from(cluster.voters),
+        voters: usize::from(cluster.voters_target),
     });
     if node.0.config.node.seeds.is_empty()
         && expect.is_none()

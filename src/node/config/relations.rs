@@ -11,6 +11,10 @@ use super::{Error, File};
 /// What a frame holds beside the largest value: its key, its names and its numbers.
 const FRAME_MARGIN: ByteSize = ByteSize::mib(1);
 
+/// The longest name of a host or zone.
+const LABEL_MAX: usize = 255;
+const LABEL_FORM: &str = "at most 255 bytes without control characters";
+
 /// The most nodes that a first formation may wait for.
 const NODES_MAX: u16 = 128;
 
@@ -33,8 +37,8 @@ impl<R, H> File<R, H> {
 
     fn check_cluster(&self) -> Result<(), Error> {
         let cluster = &self.cluster;
-        if ![1, 3, 5].contains(&cluster.voters) {
-            return Err(Error::range("cluster.voters", cluster.voters, "1, 3 or 5"));
+        if ![1, 3, 5].contains(&cluster.voters_target) {
+            return Err(Error::range("cluster.voters_target", cluster.voters_target, "1, 3 or 5"));
         }
         if !(1..=NODES_MAX).contains(&cluster.bootstrap_expect) {
             let allowed = "a number from 1 to 128";
@@ -60,6 +64,10 @@ impl<R, H> File<R, H> {
         let session = ("cluster.session_timeout", cluster.session_timeout);
         if session.1 < longest.1 {
             return Err(Error::relation(session, "at least", longest));
+        }
+        let replace = ("cluster.voter_replace_after", cluster.voter_replace_after);
+        if replace.1 < session.1 {
+            return Err(Error::relation(replace, "at least", session));
         }
         if cluster.secret_file_previous.is_some() && !cluster.has_secret() {
             let (key, missing) = ("cluster.secret_file_previous", "cluster.secret_file");
@@ -112,6 +120,12 @@ impl<R, H> File<R, H> {
             && (advertise.ip().is_unspecified() || advertise.port() == 0)
         {
             return Err(Error::range("node.advertise", advertise, "an address others can reach"));
+        }
+        let host = node.host.as_deref().unwrap_or_default();
+        for (key, text) in [("node.host", host), ("node.zone", &node.zone)] {
+            if text.len() > LABEL_MAX || text.chars().any(char::is_control) {
+                return Err(Error::range(key, text.escape_debug(), LABEL_FORM));
+            }
         }
         for seed in &node.seeds {
             let port = seed.rsplit_once(':').and_then(|(host, port)| {

@@ -31,9 +31,13 @@ pub struct ClusterConfig {
     /// How many nodes the first formation waits for. Default 1: a node without seeds forms a cluster alone, a node
     /// with seeds joins one. Raised: the first formation is safe against two halves that form apart, and needs that many nodes.
     pub bootstrap_expect: u16,
-    /// How many nodes of the first formation vote: 1, 3 or 5. Default 3. Raised: more nodes may die at once, each write
+    /// How many nodes shall vote, as soon as so many live: 1, 3 or 5. Default 3. Raised: more nodes may die at once, each write
     /// waits for more answers. Lowered: the reverse.
-    pub voters: u16,
+    pub voters_target: u16,
+    /// How long a voter may be silent until another node votes in its place. Default 10 s. Raised: a second death may come
+    /// before the first is made good. Lowered: a voter that only stalls loses its vote, and votes move for nothing.
+    #[serde(with = "crate::time::duration_text")]
+    pub voter_replace_after: Duration,
     /// How often the leader shows that it lives. Default 50 ms. Raised: fewer packets, a later notice of its death.
     /// Lowered: more packets. At most half of `election_timeout_min`.
     #[serde(with = "crate::time::duration_text")]
@@ -65,7 +69,8 @@ impl Default for ClusterConfig {
             secret: None,
             secret_file_previous: None,
             bootstrap_expect: 1,
-            voters: 3,
+            voters_target: 3,
+            voter_replace_after: Duration::from_secs(10),
             heartbeat_interval: Duration::from_millis(50),
             election_timeout_min: Duration::from_millis(200),
             election_timeout_max: Duration::from_millis(400),
@@ -83,7 +88,8 @@ impl ClusterConfig {
         let millis = |duration: Duration| format!("{duration:?}");
         let bytes = |size: ByteSize| size.as_u64().to_string();
         [
-            ("cluster.voters", self.voters.to_string()),
+            ("cluster.voters_target", self.voters_target.to_string()),
+            ("cluster.voter_replace_after", millis(self.voter_replace_after)),
             ("cluster.heartbeat_interval", millis(self.heartbeat_interval)),
             ("cluster.election_timeout_min", millis(self.election_timeout_min)),
             ("cluster.election_timeout_max", millis(self.election_timeout_max)),
@@ -106,6 +112,11 @@ impl ClusterConfig {
 pub struct NodeConfig {
     /// The name in status and logs. Default none: the node's id.
     pub name: Option<Label>,
+    /// The host this node runs on: nodes with the same one fail together, so that votes are spread over hosts. At most 255
+    /// bytes. Default none: the machine's host name.
+    pub host: Option<String>,
+    /// The zone that the host stands in: votes are spread over zones first. At most 255 bytes. Default empty: not known.
+    pub zone: String,
     /// The UDP address on which other nodes reach this one. Default `127.0.0.1:0`: this machine only, any free port.
     pub listen: SocketAddr,
     /// The address that other nodes are told. Default none: the one listened on.
@@ -127,6 +138,8 @@ impl Default for NodeConfig {
     fn default() -> Self {
         Self {
             name: None,
+            host: None,
+            zone: String::new(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
             seeds: Vec::new(),

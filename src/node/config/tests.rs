@@ -48,7 +48,15 @@ fn broken_relation_names_both_keys_and_both_values() {
             "cluster.election_timeout_min of 200ms must be less than \
              cluster.election_timeout_max of 200ms",
         ),
-        ("cluster = { voters = 2 }", "cluster.voters of 2 is not 1, 3 or 5"),
+        ("cluster = { voters_target = 2 }", "cluster.voters_target of 2 is not 1, 3 or 5"),
+        (
+            "cluster = { voter_replace_after = \"1s\" }",
+            "cluster.voter_replace_after of 1s must be at least cluster.session_timeout of 2s",
+        ),
+        (
+            "node = { zone = \"a\\n\" }",
+            "node.zone of a\\n is not at most 255 bytes without control characters",
+        ),
         (
             "cluster = { bootstrap_expect = 0 }",
             "cluster.bootstrap_expect of 0 is not a number from 1 to 128",
