@@ -13,6 +13,7 @@ use cluster_tests::failure::{Failure, Outcome};
 use cluster_tests::load::median_and_worst;
 use cluster_tests::process::{Cluster, RedisServer, redis_server};
 use cluster_tests::script::{self, Flavour, Target};
+use cluster_tests::{leaves, rolling};
 
 #[derive(Debug, Parser)]
 #[command(about = "Tests whole clusters from outside")]
@@ -25,6 +26,10 @@ struct Line {
 enum Tool {
     /// Kills the leader under load, again and again, and measures how long no write is answered
     Failover(FailoverLine),
+    /// Lets the leader leave as planned, again and again, and measures how long no write is answered
+    Leaves(leaves::Line),
+    /// Restarts every node of a cluster under load, one after the other, with planned leaves
+    Rolling(rolling::Line),
     /// Runs a command with servers at hand, and stops them when it ends
     With(WithLine),
     /// Runs script files against servers that are there already
@@ -77,6 +82,8 @@ struct ScriptLine {
 async fn main() -> ExitCode {
     let result = match Line::parse().tool {
         Tool::Failover(line) => run_failover(&line).await,
+        Tool::Leaves(line) => unless_told_to_stop(leaves::run(&line)).await,
+        Tool::Rolling(line) => unless_told_to_stop(rolling::run(&line)).await,
         Tool::With(line) => with_servers(&line).await,
         Tool::Script(line) => run_scripts(&line).await,
     };
@@ -84,6 +91,16 @@ async fn main() -> ExitCode {
         eprintln!("cluster-tests: {failure}");
         ExitCode::FAILURE
     })
+}
+
+/// Does `work`; a signal drops it, and with it all processes that it has started.
+async fn unless_told_to_stop(work: impl Future<Output = Outcome>) -> Outcome<ExitCode> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        done = work => done.map(|()| ExitCode::SUCCESS),
+        _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
+        _ = terminate.recv() => Err(Failure::new("terminated")),
+    }
 }
 
 async fn run_failover(line: &FailoverLine) -> Outcome<ExitCode> {

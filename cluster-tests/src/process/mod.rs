@@ -5,8 +5,10 @@
 //! value is dropped, also when a test panics.
 
 mod cluster;
+mod group;
 mod quorate;
 mod redis;
+mod view;
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -15,9 +17,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 pub use cluster::{Cluster, FORM_DEADLINE};
-pub use quorate::{Node, NodeOptions, binary, http_get, keygen};
+pub use group::{Group, Plan};
+pub use quorate::{Node, NodeOptions, binary, http_get, keygen, status};
 pub use redis::{RedisServer, redis_server};
 use tokio::time::{Instant, sleep};
+pub use view::{Glimpse, View, look};
 
 use crate::failure::{Failure, Outcome};
 

@@ -110,6 +110,8 @@ pub struct NodeOptions {
     pub secret_file: Option<PathBuf>,
     /// `--resp`; a free loopback port if not given
     pub resp: Option<String>,
+    /// `--http`; a free loopback port if not given
+    pub http: Option<String>,
     /// Further arguments
     pub more: Vec<String>,
 }
@@ -133,7 +135,7 @@ impl NodeOptions {
             add("--secret-file", file.display().to_string());
         }
         add("--resp", self.resp.clone().unwrap_or_else(|| "127.0.0.1:0".into()));
-        add("--http", "127.0.0.1:0".into());
+        add("--http", self.http.clone().unwrap_or_else(|| "127.0.0.1:0".into()));
         line.extend(self.more.iter().cloned());
         line
     }
@@ -239,13 +241,20 @@ impl Node {
     /// # Errors
     /// When there is no answer, or it is no JSON.
     pub async fn status(&self) -> Outcome<Value> {
-        let (code, body) = http_get(self.http, "/status").await?;
-        if code != 200 {
-            return Err(Failure::new(format!("/status answers {code}: {body}")));
-        }
-        serde_json::from_str(&body)
-            .map_err(|error| Failure::new(format!("/status: {error}: {body}")))
+        status(self.http).await
     }
+}
+
+/// Asks the node at `http` for `/status`.
+///
+/// # Errors
+/// When there is no answer, or it is no JSON.
+pub async fn status(http: SocketAddr) -> Outcome<Value> {
+    let (code, body) = http_get(http, "/status").await?;
+    if code != 200 {
+        return Err(Failure::new(format!("/status answers {code}: {body}")));
+    }
+    serde_json::from_str(&body).map_err(|error| Failure::new(format!("/status: {error}: {body}")))
 }
 
 /// Asks `address` for `path` and returns the status code and the body.

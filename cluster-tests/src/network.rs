@@ -1,0 +1,192 @@
+//! A network of this test's own: one namespace for each node, all on one bridge, and cuts between them.
+//!
+//! Owns: entering a private namespace (as root, or as anybody where the kernel allows user namespaces), the nodes' own
+//! namespaces, the directed cuts. Does not own: the nodes. The test program runs in the namespace of the bridge, so that it
+//! reaches every node whatever is cut, and nothing appears in the machine's own network. Invariant: all of it lies in
+//! private network, mount and process namespaces, which the kernel takes down with the test program, however that ends.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::{Command, ExitCode, Stdio};
+
+use crate::failure::{Failure, Outcome};
+
+/// Set in the program that runs inside.
+const INSIDE: &str = "QUORATE_TEST_NETWORK";
+/// Slots are the last byte of an address; the bridge has the last one.
+const BRIDGE: u8 = 254;
+
+/// A directed pair of slots, from the first to the second, whose packets are dropped.
+pub type Cut = (usize, usize);
+
+/// Where the program finds itself after [`enter`].
+#[derive(Debug)]
+pub enum Entered {
+    /// Inside: go on.
+    Inside(Network),
+    /// The program has run inside and has ended with this code.
+    Ended(ExitCode),
+    /// It cannot be done here, with the reason.
+    Missing(String),
+}
+
+/// Runs this program again inside, with the same arguments, unless it is there already.
+///
+/// # Errors
+/// When the bridge cannot be made although the namespaces can.
+pub fn enter() -> Outcome<Entered> {
+    if std::env::var_os(INSIDE).is_some() {
+        return Network::new().map(Entered::Inside);
+    }
+    // Tried with what root needs first, then with what anybody may do.
+    let mut reasons = Vec::new();
+    for user in [&[][..], &["--user", "--map-root-user"]] {
+        let mut line = vec!["--net", "--mount", "--pid", "--fork", "--kill-child"];
+        line.extend(user);
+        let probe = "mount -t tmpfs none /run && mkdir /run/netns && ip link add br0 type bridge \
+             && ip netns add n1 && nft add table bridge probe";
+        let tried = Command::new("unshare").args(&line).args(["sh", "-c", probe]).output();
+        match tried {
+            Err(error) => reasons.push(format!("unshare: {error}")),
+            Ok(output) if !output.status.success() => {
+                let text = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+                reasons.push(format!("`unshare {}` says: {text}", line.join(" ")));
+            }
+            Ok(_) => {
+                let mut again = Command::new("unshare");
+                again.args(&line).arg(std::env::current_exe()?).args(std::env::args_os().skip(1));
+                let code = again.env(INSIDE, "1").status()?.code();
+                let code = code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+                return Ok(Entered::Ended(ExitCode::from(code)));
+            }
+        }
+    }
+    Ok(Entered::Missing(reasons.join(", and ")))
+}
+
+/// The bridge, and the namespaces that were added to it.
+#[derive(Debug)]
+pub struct Network {
+    slots: BTreeSet<usize>,
+}
+
+impl Network {
+    fn new() -> Outcome<Self> {
+        shell("mount -t tmpfs none /run && mkdir /run/netns")?;
+        shell("ip link set lo up")?;
+        shell("ip link add br0 type bridge forward_delay 0 stp_state 0 && ip link set br0 up")?;
+        shell(&format!("ip addr add {}/24 dev br0", address(BRIDGE.into())))?;
+        nft("table bridge test {\nset cut { type ipv4_addr . ipv4_addr; }\nchain cuts {\n\
+             type filter hook forward priority 0; policy accept;\n\
+             ip saddr . ip daddr @cut drop\n}\n}\n")?;
+        Ok(Self { slots: BTreeSet::new() })
+    }
+
+    /// Makes the namespace of `slot` unless it is there, and returns its address.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn add(&mut self, slot: usize) -> Outcome<IpAddr> {
+        let address = address(slot);
+        if self.slots.insert(slot) {
+            shell(&format!(
+                "ip netns add n{slot} && ip link add p{slot} type veth peer name eth0 netns n{slot} \
+                 && ip link set p{slot} master br0 up && ip -n n{slot} addr add {address}/24 dev eth0 \
+                 && ip -n n{slot} link set eth0 up && ip -n n{slot} link set lo up"
+            ))?;
+        }
+        Ok(address)
+    }
+
+    /// Returns a command that runs `program` in the namespace of `slot`.
+    #[must_use]
+    pub fn command(slot: usize, program: &std::path::Path) -> Command {
+        // `ip netns exec` becomes the program, so that signals reach it.
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &format!("n{slot}")]).arg(program);
+        command
+    }
+
+    /// Drops the packets of exactly these pairs from now on; none heals all.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn cut(&self, cuts: &BTreeSet<Cut>) -> Outcome {
+        let mut rules = "flush set bridge test cut\n".to_owned();
+        if !cuts.is_empty() {
+            let pair = |(from, to): &Cut| format!("{} . {}", address(*from), address(*to));
+            let pairs: Vec<String> = cuts.iter().map(pair).collect();
+            rules += &format!("add element bridge test cut {{ {} }}\n", pairs.join(", "));
+        }
+        nft(&rules)
+    }
+}
+
+fn address(slot: usize) -> IpAddr {
+    Ipv4Addr::new(10, 77, 0, u8::try_from(slot).unwrap_or(BRIDGE)).into()
+}
+
+fn shell(line: &str) -> Outcome {
+    let output = Command::new("sh").args(["-c", line]).stdin(Stdio::null()).output()?;
+    told(line, &output)
+}
+
+fn nft(rules: &str) -> Outcome {
+    use std::io::Write;
+    let mut command = Command::new("nft");
+    command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    if let Some(mut input) = child.stdin.take() {
+        input.write_all(rules.as_bytes())?;
+    }
+    told(rules, &child.wait_with_output()?)
+}
+
+fn told(what: &str, output: &std::process::Output) -> Outcome {
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    Err(Failure::new(format!("{what}: {}", text.trim())))
+}
+
+/// Cuts `one` off from all `others`, both ways.
+#[must_use]
+pub fn isolate(one: usize, others: &[usize]) -> BTreeSet<Cut> {
+    let mut cuts = deaf(one, others);
+    cuts.extend(mute(one, others));
+    cuts
+}
+
+/// Lets `one` hear nothing; it is still heard.
+#[must_use]
+pub fn deaf(one: usize, others: &[usize]) -> BTreeSet<Cut> {
+    others.iter().filter(|other| **other != one).map(|other| (*other, one)).collect()
+}
+
+/// Lets nobody hear `one`; it still hears.
+#[must_use]
+pub fn mute(one: usize, others: &[usize]) -> BTreeSet<Cut> {
+    others.iter().filter(|other| **other != one).map(|other| (one, *other)).collect()
+}
+
+/// Cuts every pair with one end in each half, both ways.
+#[must_use]
+pub fn halves(here: &[usize], there: &[usize]) -> BTreeSet<Cut> {
+    here.iter().flat_map(|one| isolate(*one, there)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_are_directed_pairs() {
+        assert_eq!(deaf(1, &[1, 2]), BTreeSet::from([(2, 1)]));
+        assert_eq!(mute(1, &[1, 2]), BTreeSet::from([(1, 2)]));
+        assert_eq!(isolate(3, &[1, 2, 3]), BTreeSet::from([(1, 3), (3, 1), (2, 3), (3, 2)]));
+        let split = halves(&[1, 2], &[3]);
+        assert_eq!(split, isolate(3, &[1, 2]));
+        assert!(!halves(&[1, 2], &[3, 4]).contains(&(1, 2)));
+    }
+}
