@@ -9,7 +9,9 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
-use super::{Action, Command, Entry, Error, ListCommand, Operation, Reply, Request, Watched};
+use super::{
+    Action, BoundCommand, Command, Entry, Error, ListCommand, Operation, Reply, Request, Watched,
+};
 use crate::codec;
 use crate::ids::{NodeId, Placement, SessionId, WaitId};
 use crate::time::Timestamp;
@@ -17,8 +19,8 @@ use crate::time::Timestamp;
 /// What a line begins with that is no request: a value made by [`values`].
 const MADE: char = '@';
 
-/// The one of them that is a command: a door makes it.
-const END_WAIT: &str = "@end-wait";
+/// Those of them that are commands: a door or the node makes them.
+const COMMANDS: [&str; 2] = ["@end-wait", "@release"];
 
 fn path() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/command/golden.txt")
@@ -100,12 +102,13 @@ fn values() -> BTreeMap<&'static str, Bytes> {
         ),
         ("@expire", entry(Action::Expire { session })),
         (
-            END_WAIT,
+            "@end-wait",
             codec::encode(&Command::List(ListCommand::EndWait {
                 wait: WaitId { session, number: 5 },
                 unblocked: true,
             })),
         ),
+        ("@release", codec::encode(&Command::Bound(BoundCommand::Release { client: 5 }))),
         ("@tick", entry(Action::Tick)),
         ("@replies", codec::encode(&Reply::Array(replies))),
         ("@errors", codec::encode(&errors.map(Reply::Error).to_vec())),
@@ -133,7 +136,7 @@ fn every_golden_line_holds() {
                 bytes
             }
         };
-        if !request.starts_with(MADE) || request == END_WAIT {
+        if !request.starts_with(MADE) || COMMANDS.contains(&request) {
             seen.insert(bytes[1..3].to_vec());
             seen.insert(bytes.iter().skip(1).take(3).copied().collect());
         }

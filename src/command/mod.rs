@@ -6,6 +6,7 @@
 
 pub mod arguments;
 pub mod blocking;
+pub mod bound;
 pub mod counter;
 pub mod database;
 mod door;
@@ -32,6 +33,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use self::arguments::Arguments;
+pub use self::bound::BoundCommand;
 pub use self::counter::CounterCommand;
 pub use self::database::DatabaseCommand;
 pub use self::entry::{Action, Entry, Operation, Request, Watched};
@@ -65,6 +67,8 @@ pub enum Command {
     Hash(HashCommand),
     /// Lists.
     List(ListCommand),
+    /// What is bound to a session or a client.
+    Bound(BoundCommand),
 }
 
 impl Command {
@@ -93,6 +97,7 @@ impl Command {
             Self::Set(command) => command.is_write(),
             Self::Hash(command) => command.is_write(),
             Self::List(command) => command.is_write(),
+            Self::Bound(command) => command.is_write(),
         }
     }
 

@@ -210,6 +210,11 @@ impl Pending {
                 inner.begin(session);
                 true
             }
+            // Another start of this node has opened a session in place of this one's.
+            Event::Opened { replaced, .. } if mine.is_some() && replaced == mine => {
+                inner.is_session_lost = true;
+                true
+            }
             Event::Replied { session, serial, replies } if mine == Some(session) => {
                 // An earlier serial was settled when it was first applied.
                 if inner.place(serial) == Some(0) {

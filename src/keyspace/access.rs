@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 
-use super::Keyspace;
 use super::value::{Collection, Record, Value};
+use super::{Keyspace, Owner};
 use crate::command::Error;
 use crate::ids::SessionId;
 use crate::time::Timestamp;
@@ -65,6 +65,10 @@ impl Change {
 pub(crate) struct Writer<'a> {
     pub(crate) keyspace: &'a mut Keyspace,
     pub(crate) database: u8,
+    /// The session that submitted the operation.
+    pub(crate) session: Option<SessionId>,
+    /// With whose end goes what the operation writes; none if it stays.
+    pub(crate) owner: Option<Owner>,
     /// The session for which a blocking command may wait; none inside a transaction.
     pub(crate) waiter: Option<SessionId>,
 }
@@ -77,7 +81,8 @@ impl Writer<'_> {
 
     /// The same, in another database.
     pub(crate) fn in_database(&mut self, database: u8) -> Writer<'_> {
-        Writer { keyspace: self.keyspace, database, waiter: self.waiter }
+        let Self { session, owner, waiter, .. } = *self;
+        Writer { keyspace: self.keyspace, database, session, owner, waiter }
     }
 
     /// The replicated clock.

@@ -6,6 +6,7 @@
 
 mod access;
 mod blocking;
+mod bound;
 #[cfg(test)]
 mod collection_tests;
 mod counter;
@@ -27,6 +28,7 @@ mod set_algebra;
 mod shards;
 mod snapshot;
 mod string;
+mod taken;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -42,10 +44,11 @@ pub use self::session::Session;
 use self::session::{Sessions, Verdict};
 use self::shards::Database;
 pub use self::snapshot::Snapshot;
+pub use self::taken::{Left, Owner, Taken, TakenWhat};
 use self::value::Record;
 use self::wait::Waits;
-use crate::command::entry::DATABASES;
-use crate::command::{Action, Command, Entry, Operation, Reply, Request, Watched};
+use crate::command::entry::{Binding, DATABASES};
+use crate::command::{Action, BoundCommand, Command, Entry, Operation, Reply, Request, Watched};
 use crate::ids::{NodeId, SessionId, WaitId};
 use crate::time::Timestamp;
 
@@ -86,6 +89,15 @@ pub struct Outcome {
     pub event: Event,
     /// Waiting clients that were served, with what they get, in order.
     pub served: Vec<(WaitId, Reply)>,
+    /// What went with its owner, owner by owner in their order.
+    pub taken: Vec<(Owner, Vec<Taken>)>,
+}
+
+/// What an entry does to others than the one who asked.
+#[derive(Debug, Default)]
+struct Effects {
+    served: Vec<(WaitId, Reply)>,
+    taken: Vec<(Owner, Vec<Taken>)>,
 }
 
 /// What an entry did.
@@ -99,6 +111,8 @@ pub enum Event {
         node: NodeId,
         /// What the node drew to recognise its entry.
         nonce: u64,
+        /// The session of an earlier start of the node, which ended with this.
+        replaced: Option<SessionId>,
     },
     /// A batch has these replies, whether it was applied now or earlier.
     Replied {
@@ -197,30 +211,43 @@ impl Keyspace {
     pub fn apply(&mut self, index: u64, entry: &Entry) -> Outcome {
         self.now = self.now.max(entry.at);
         self.remove_due();
-        let mut served = Vec::new();
+        let mut effects = Effects::default();
         let event = match &entry.action {
             Action::Open { nonce, node, placement } => {
-                let same = |open: &Session| open.node == *node && open.nonce == *nonce;
-                let known = self.sessions.iter().find(|(_, open)| same(open)).map(|(id, _)| *id);
+                let twin = self.sessions.iter().find(|(_, open)| open.node == *node);
+                let twin = twin.map(|(id, open)| (*id, open.nonce));
+                let known = twin.filter(|(_, drawn)| drawn == nonce).map(|(id, _)| id);
+                let replaced = if known.is_some() { None } else { twin.map(|(id, _)| id) };
+                if let Some(earlier) = replaced {
+                    self.end_session(earlier, &mut effects);
+                }
                 let session = known.unwrap_or(SessionId(index));
                 self.sessions
                     .entry(session)
                     .or_insert_with(|| Session::new(*node, placement.clone(), *nonce));
-                Event::Opened { session, node: *node, nonce: *nonce }
+                Event::Opened { session, node: *node, nonce: *nonce, replaced }
             }
             Action::Batch { session, serial, acknowledged, requests } => {
-                self.apply_batch(*session, *serial, *acknowledged, requests, &mut served)
+                self.apply_batch(*session, *serial, *acknowledged, requests, &mut effects)
             }
-            Action::Expire { session } => match self.sessions.remove(session) {
-                None => Event::Nothing,
-                Some(ended) => {
-                    self.waits.remove_session(*session);
-                    Event::Expired { session: *session, node: ended.node }
-                }
-            },
+            Action::Expire { session } => {
+                let ended = self.end_session(*session, &mut effects);
+                ended.map_or(Event::Nothing, |ended| Event::Expired {
+                    session: *session,
+                    node: ended.node,
+                })
+            }
             Action::Tick => Event::Nothing,
         };
-        Outcome { event, served }
+        Outcome { event, served: effects.served, taken: effects.taken }
+    }
+
+    /// Ends a session with its waits and all that is bound to it.
+    fn end_session(&mut self, session: SessionId, effects: &mut Effects) -> Option<Session> {
+        let ended = self.sessions.remove(&session)?;
+        self.waits.remove_session(session);
+        self.release_session(session, effects);
+        Some(ended)
     }
 
     /// Applies one request outside the log, at `at`: for scripts and benchmarks against the bare keyspace. A command that
@@ -228,8 +255,7 @@ impl Keyspace {
     pub fn apply_request(&mut self, at: Timestamp, request: &Request) -> Reply {
         self.now = self.now.max(at);
         self.remove_due();
-        let mut served = Vec::new();
-        self.request(None, request, &mut served)
+        self.request(None, request, &mut Effects::default())
     }
 
     /// Answers a command that does not write. `at` is the leader's clock when the read was confirmed; it decides what
@@ -263,7 +289,7 @@ impl Keyspace {
         serial: u64,
         acknowledged: u64,
         requests: &[Request],
-        served: &mut Vec<(WaitId, Reply)>,
+        effects: &mut Effects,
     ) -> Event {
         let Some(open) = self.sessions.get_mut(&session) else {
             return Event::NoSession { session, serial };
@@ -275,7 +301,7 @@ impl Keyspace {
             Verdict::Apply => {
                 let replies: Arc<[Reply]> = requests
                     .iter()
-                    .map(|request| self.request(Some(session), request, served))
+                    .map(|request| self.request(Some(session), request, effects))
                     .collect();
                 if let Some(open) = self.sessions.get_mut(&session) {
                     open.keep(serial, Arc::clone(&replies));
@@ -290,35 +316,41 @@ impl Keyspace {
         &mut self,
         session: Option<SessionId>,
         request: &Request,
-        served: &mut Vec<(WaitId, Reply)>,
+        effects: &mut Effects,
     ) -> Reply {
         let reply = match request {
-            Request::One(operation) => self.operation(session, operation, served),
+            Request::One(operation) => self.operation(session, session, operation, effects),
             Request::Transaction { watched, operations } => {
                 if self.is_any_changed(watched) {
                     return Reply::NilArray;
                 }
-                let replies =
-                    operations.iter().map(|operation| self.operation(None, operation, served));
-                Reply::Array(replies.collect())
+                let mut apply = |operation| self.operation(session, None, operation, effects);
+                Reply::Array(operations.iter().map(&mut apply).collect())
             }
         };
-        self.serve_waits(served);
+        self.serve_waits(&mut effects.served);
         reply
     }
 
     fn operation(
         &mut self,
+        session: Option<SessionId>,
         waiter: Option<SessionId>,
         operation: &Operation,
-        served: &mut Vec<(WaitId, Reply)>,
+        effects: &mut Effects,
     ) -> Reply {
         if usize::from(operation.database) >= self.databases.len() {
             return crate::command::Error::DatabaseOutOfRange.into();
         }
         self.revision = self.revision.saturating_add(1);
-        let mut writer = Writer { keyspace: self, database: operation.database, waiter };
-        writer.command(&operation.command, served)
+        let owner = session.and_then(|session| match operation.binding {
+            Binding::None => None,
+            Binding::Node => Some(Owner { session, client: 0 }),
+            Binding::Client(client) => Some(Owner { session, client }),
+        });
+        let mut writer =
+            Writer { keyspace: self, database: operation.database, session, owner, waiter };
+        writer.command(&operation.command, effects)
     }
 
     fn is_any_changed(&self, watched: &[Watched]) -> bool {
@@ -375,7 +407,13 @@ impl Keyspace {
         while let Some(place) = self.waits.next_ready() {
             while let Some((id, wait)) = self.waits.first(&place) {
                 let command = wait.command.clone();
-                let mut writer = Writer { keyspace: self, database: place.0, waiter: None };
+                let mut writer = Writer {
+                    keyspace: self,
+                    database: place.0,
+                    session: None,
+                    owner: None,
+                    waiter: None,
+                };
                 let Some(reply) = writer.serve(&place.1, &command) else {
                     break;
                 };
@@ -402,12 +440,15 @@ impl Reader<'_> {
             Command::Set(command) => self.set(command),
             Command::Hash(command) => self.hash(command),
             Command::List(command) => self.list(command),
+            Command::Bound(BoundCommand::Release { .. }) => {
+                unreachable!("a write does not reach the reader")
+            }
         })
     }
 }
 
 impl Writer<'_> {
-    fn command(&mut self, command: &Command, served: &mut Vec<(WaitId, Reply)>) -> Reply {
+    fn command(&mut self, command: &Command, effects: &mut Effects) -> Reply {
         if !command.is_write() {
             return self.reader().command(command);
         }
@@ -420,7 +461,8 @@ impl Writer<'_> {
             Command::Inspect(command) => self.inspect(command),
             Command::Set(command) => self.set(command),
             Command::Hash(command) => self.hash(command),
-            Command::List(command) => self.list(command, served),
+            Command::List(command) => self.list(command, &mut effects.served),
+            Command::Bound(command) => self.bound(command, effects),
         })
     }
 }
