@@ -99,7 +99,8 @@ impl Patterns {
             | Command::Expire(_)
             | Command::Database(_)
             | Command::Inspect(_)
-            | Command::List(_) => None,
+            | Command::List(_)
+            | Command::Bound(_) => None,
         }
     }
 
