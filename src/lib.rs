@@ -34,6 +34,7 @@ pub mod adapters;
 pub mod codec;
 pub mod command;
 pub mod consensus;
+pub mod host;
 pub mod ids;
 pub mod keyspace;
 pub mod membership;

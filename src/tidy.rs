@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("storage", 3),
     ("transport", 3),
     ("membership", 3),
+    ("host", 3),
     ("consensus", 4),
     ("pubsub", 4),
     ("node", 5),
