@@ -46,6 +46,7 @@ async fn cluster(count: u16) -> Vec<Node> {
             socket: quorate::transport::Socket::Real(socket),
             clock: quorate::time::Clock::system(),
             rng_seed: [number; 32],
+            locks: quorate::host::Place::Nowhere,
         };
         nodes.push(Node::assemble(config, parts).await.expect("a node starts"));
     }

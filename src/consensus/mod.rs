@@ -32,6 +32,7 @@ mod wire;
 mod writer;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -55,6 +56,7 @@ pub use self::status::{Role, Status};
 use self::wire::{Answer, Call};
 use crate::codec;
 use crate::command::{Reply, Request};
+use crate::host::Host;
 use crate::ids::{FormationId, GroupId, NodeId, Placement, SessionId, WaitId};
 use crate::keyspace::Limits;
 use crate::time::{Clock, Timestamp};
@@ -116,6 +118,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Fresh random bytes.
     pub rng_seed: [u8; 32],
+    /// This process's lock, and its look at those of the others.
+    pub host: Host,
 }
 
 /// Consensus on this node. Cheap to clone.
@@ -163,7 +167,7 @@ impl Consensus {
     pub async fn start(parts: Parts) -> Result<Self, Error> {
         let Parts { config, timing, voting, limits, node, placement, transport, clock, .. } = parts;
         let state = Arc::new(State::new(limits));
-        let links = Arc::new(Links::new(transport, config.clone()));
+        let links = Arc::new(Links::new(transport, config.clone(), parts.host));
         let log = log::LogStore::default();
         let engine = Arc::new(engine::settings(&config, &timing)?);
         let network = network::Network { links: Arc::clone(&links) };
@@ -186,6 +190,7 @@ impl Consensus {
             formation: formation::Formation::default(),
             duties: duties::Duties::default(),
             clients: Clients::default(),
+            is_let_go: AtomicBool::new(false),
             submission_max: parts.submission_max,
             rng: Mutex::new(StdRng::from_seed(parts.rng_seed)),
         });
@@ -326,7 +331,7 @@ impl Consensus {
                 let peer = Peer { id: Some(leader), address: placement.address };
                 let call = Call::Leave { node: shared.node, session };
                 match shared.links.call(&peer, &call, Duration::from_secs(1)).await {
-                    Ok(Answer::Done) => return,
+                    Ok(Answer::Done) => return shared.is_let_go.store(true, Ordering::SeqCst),
                     // A new leader has yet to hear from the others before it can let anybody go.
                     Ok(Answer::Refused { reason: refused }) => reason = refused,
                     Ok(_) | Err(_) => {}
@@ -363,6 +368,10 @@ impl Consensus {
         if let Err(error) = self.shared.raft().shutdown().await {
             tracing::warn!(%error, "consensus did not stop cleanly");
         }
+        let voters = self.shared.voters();
+        let is_counted_on = voters.contains(&self.shared.node) && voters.len() > 1;
+        let is_let_go = !is_counted_on || self.shared.is_let_go.load(Ordering::SeqCst);
+        self.shared.links.host.release(is_let_go);
     }
 
     /// Waits until the engine has failed; gives why. A node whose consensus has failed must stop.

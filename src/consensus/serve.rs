@@ -43,11 +43,18 @@ pub(super) async fn serve(shared: Arc<Shared>, inbound: Inbound) {
         return;
     }
     let class = inbound.purpose.class;
-    let served = match class {
-        Class::Append => serve_append(&shared, inbound).await,
-        Class::Snapshot => serve_snapshot(&shared, inbound).await,
-        Class::Forward => feed::serve(&shared, inbound).await,
-        Class::Gossip | Class::Control | Class::Publish => Ok(()),
+    let served = async {
+        match class {
+            Class::Append => serve_append(&shared, inbound).await,
+            Class::Snapshot => serve_snapshot(&shared, inbound).await,
+            Class::Forward => feed::serve(&shared, inbound).await,
+            Class::Gossip | Class::Control | Class::Publish => Ok(()),
+        }
+    };
+    // What a stream carries belongs to the formation that it was opened in.
+    let served = tokio::select! {
+        served = served => served,
+        () = shared.links.left(formation) => Ok(()),
     };
     if let Err(error) = served {
         tracing::debug!(%class, %error, "a peer's stream ended");

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use openraft::ServerState;
@@ -12,6 +13,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::{Mutex, RwLock};
 use rand::Rng;
 use rand::rngs::StdRng;
+use tokio::sync::watch;
 
 use super::clients::Clients;
 use super::config::{Config, Timing, Voting};
@@ -20,6 +22,7 @@ use super::state::State;
 use super::wire::{Answer, Call};
 use super::{GROUP, duties, formation, log};
 use crate::codec;
+use crate::host::Host;
 use crate::ids::{FormationId, NodeId, Placement};
 use crate::time::Clock;
 use crate::transport::{Class, Peer, Purpose, Transport};
@@ -29,24 +32,32 @@ use crate::transport::{Class, Peer, Purpose, Transport};
 pub(super) struct Links {
     pub(super) transport: Transport,
     pub(super) config: Config,
-    formation: Mutex<FormationId>,
+    pub(super) host: Host,
+    formation: watch::Sender<FormationId>,
 }
 
 impl Links {
-    pub(super) fn new(transport: Transport, config: Config) -> Self {
-        Self { transport, config, formation: Mutex::default() }
+    pub(super) fn new(transport: Transport, config: Config, host: Host) -> Self {
+        Self { transport, config, host, formation: watch::Sender::default() }
     }
 
     pub(super) fn formation(&self) -> FormationId {
-        *self.formation.lock()
+        *self.formation.borrow()
     }
 
     pub(super) fn set_formation(&self, formation: FormationId) {
-        *self.formation.lock() = formation;
+        self.formation.send_replace(formation);
     }
 
     pub(super) fn is_formation(&self, formation: FormationId) -> bool {
         formation.is_some() && formation == self.formation()
+    }
+
+    /// Waits until this node is in another formation than `formation`.
+    pub(super) async fn left(&self, formation: FormationId) {
+        let mut formations = self.formation.subscribe();
+        // The sender lives as long as this.
+        let _left = formations.wait_for(|now| *now != formation).await.is_ok();
     }
 
     pub(super) fn purpose(&self, class: Class) -> Purpose {
@@ -81,6 +92,8 @@ pub(super) struct Shared {
     pub(super) formation: formation::Formation,
     pub(super) duties: duties::Duties,
     pub(super) clients: Clients,
+    /// The others go on without this node, which is leaving.
+    pub(super) is_let_go: AtomicBool,
     pub(super) submission_max: usize,
     pub(super) rng: Mutex<StdRng>,
 }

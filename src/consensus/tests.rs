@@ -54,6 +54,7 @@ async fn node_with(network: &MemoryNetwork, number: u8, config: Config) -> TestN
         submission_max: 16 << 20,
         clock: Clock::simulated(Timestamp::from_millis(1_000_000)),
         rng_seed: [number; 32],
+        host: Host::nowhere(),
     })
     .await
     .unwrap();

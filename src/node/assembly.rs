@@ -21,6 +21,7 @@ use super::bind::Patterns;
 use super::lifecycle::Phase;
 use super::{Config, Inner, Node, StartError, gossip, lifecycle};
 use crate::consensus::{self, Consensus, Timing, Voting};
+use crate::host::{self, Host, Place};
 use crate::ids::{NodeId, Placement};
 use crate::keyspace::Limits;
 use crate::membership::{Facts, Membership, Own};
@@ -37,6 +38,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Fresh random bytes; everything random in the node follows from them.
     pub rng_seed: [u8; 32],
+    /// Where the node shows the other processes of its host that it lives.
+    pub locks: Place,
 }
 
 impl Node {
@@ -52,7 +55,8 @@ impl Node {
         let mut rng_seed = [0; 32];
         let filled = rand::rngs::SysRng.try_fill_bytes(&mut rng_seed);
         filled.map_err(|error| StartError::Random(error.to_string()))?;
-        Self::assemble(config, Parts { socket, clock: Clock::system(), rng_seed }).await
+        let locks = locks(&config);
+        Self::assemble(config, Parts { socket, clock: Clock::system(), rng_seed, locks }).await
     }
 
     /// Starts a node on the given parts.
@@ -60,7 +64,7 @@ impl Node {
     /// # Errors
     /// As [`Node::start`].
     pub async fn assemble(config: Config, parts: Parts) -> Result<Self, StartError> {
-        let Parts { socket, clock, rng_seed } = parts;
+        let Parts { socket, clock, rng_seed, locks } = parts;
         let mut rng = StdRng::from_seed(rng_seed);
         let mut draw = || {
             let mut bytes = [0; 32];
@@ -102,6 +106,7 @@ impl Node {
             submission_max: submission_max(&config),
             clock,
             rng_seed: draw(),
+            host: hold(&config, &locks, id)?,
         })
         .await?;
         let pubsub = PubSub::start(config.pubsub.clone(), transport.clone(), generation);
@@ -124,6 +129,33 @@ impl Node {
         let living = tokio::spawn(lifecycle::run(node.clone()));
         tokio::spawn(lifecycle::watch_failures(node.clone(), accepting, living));
         Ok(node)
+    }
+}
+
+/// Where a process of this machine holds its lock.
+fn locks(config: &Config) -> Place {
+    if let Some(folder) = &config.node.lock_dir {
+        return Place::Folder(folder.clone());
+    }
+    match Place::default_folder() {
+        Ok(folder) => Place::Folder(folder),
+        Err(error) => {
+            tracing::warn!(%error, "no lock is held: others cannot tell this process's death");
+            Place::Nowhere
+        }
+    }
+}
+
+/// Takes the node's lock. Without a folder of the operator's choice, a node goes on without one.
+fn hold(config: &Config, locks: &Place, id: NodeId) -> Result<Host, host::Error> {
+    match locks.hold(id, false) {
+        Err(error @ (host::Error::Folder { .. } | host::Error::Unsafe { .. }))
+            if config.node.lock_dir.is_none() =>
+        {
+            tracing::warn!(%error, "no lock is held: others cannot tell this process's death");
+            Ok(Host::nowhere())
+        }
+        held => held,
     }
 }
 

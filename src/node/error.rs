@@ -3,7 +3,7 @@
 //! Owns the texts that a client or an operator is told. Invariant: the text of a request's error begins with its code
 //! word, as Redis' errors do.
 
-use crate::{consensus, membership, pubsub, transport};
+use crate::{consensus, host, membership, pubsub, transport};
 
 /// Why a request was not answered. The text is what a client is told, code word first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +52,9 @@ pub enum StartError {
     /// Consensus cannot go on.
     #[error("{0}")]
     Consensus(#[from] consensus::Error),
+    /// The lock of this process cannot be taken. Somebody must change its folder, or stop the process that holds it.
+    #[error("{0}")]
+    Host(#[from] host::Error),
     /// Pub/sub refuses its settings.
     #[error("{0}")]
     PubSub(#[from] pubsub::Error),
@@ -64,6 +67,6 @@ impl StartError {
     /// Tells whether somebody must change the configuration before another try can succeed.
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::Transport(_))
+        matches!(self, Self::Config(_) | Self::Transport(_) | Self::Host(_))
     }
 }

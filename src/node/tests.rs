@@ -33,7 +33,8 @@ fn config(number: u8, seeds: &[u8], expect: u16) -> Config {
 async fn node(network: &MemoryNetwork, number: u8, seeds: &[u8], expect: u16) -> Node {
     let socket = Socket::Simulated(network.socket(address(number)));
     let clock = Clock::simulated(Timestamp::from_millis(1_000_000));
-    let parts = Parts { socket, clock, rng_seed: [number; 32] };
+    let locks = crate::host::Place::Nowhere;
+    let parts = Parts { socket, clock, rng_seed: [number; 32], locks };
     Node::assemble(config(number, seeds, expect), parts).await.unwrap()
 }
 

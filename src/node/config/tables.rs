@@ -126,6 +126,10 @@ pub struct NodeConfig {
     /// Which keyspace notifications this node gives its own listeners, in the letters of Redis. Default "": none. More letters:
     /// more work for each removal of bound state. `CONFIG SET notify-keyspace-events` changes it until the node stops.
     pub notify_keyspace_events: Flags,
+    /// The folder in which each process of this host holds a lock that ends with it, by which the others tell that it is dead and
+    /// not only cut off. On a local disk, the same for all processes of the host, writable by their user alone. Default none:
+    /// `quorate-<user id>` in the folder for temporary files.
+    pub lock_dir: Option<PathBuf>,
     /// The certificate chain of this node as PEM, in place of a secret; the two keys below go with it. Default none.
     pub certificate_file: Option<PathBuf>,
     /// The private key of that certificate. Default none.
@@ -144,6 +148,7 @@ impl Default for NodeConfig {
             advertise: None,
             seeds: Vec::new(),
             notify_keyspace_events: Flags::default(),
+            lock_dir: None,
             certificate_file: None,
             key_file: None,
             authorities_file: None,
