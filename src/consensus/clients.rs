@@ -8,11 +8,21 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
+use super::pending::Submission;
+use super::shared::Shared;
+use super::{Error, submit};
 use crate::command::entry::Binding;
+use crate::command::{BoundCommand, Command, Operation, Request};
+
+/// How many clients are released in one step.
+const RELEASED_TOGETHER_MAX: usize = 1024;
+/// How long a release that failed waits before it is tried again.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// How many clients may have bound writes and not be released yet.
 pub const BOUND_MAX: usize = 1_048_576;
@@ -108,6 +118,27 @@ impl Client {
     }
 }
 
+/// Submits the release of clients that have ended until it is done. Runs until the node is dropped.
+pub(super) async fn run(shared: Arc<Shared>, submissions: mpsc::Sender<Submission>) {
+    loop {
+        let ended = shared.clients.ended(RELEASED_TOGETHER_MAX).await;
+        let requests = ended.iter().map(|client| release(*client)).collect();
+        // What the session has taken with it is gone as well; a release of nothing does nothing.
+        match submit(&shared, &submissions, requests).await {
+            Ok(_) => shared.clients.released(&ended),
+            Err(Error::Stopped) => return,
+            Err(error) => {
+                tracing::debug!(%error, clients = ended.len(), "not released yet");
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+fn release(client: u64) -> Request {
+    Request::One(Operation::new(0, Command::Bound(BoundCommand::Release { client })))
+}
+
 impl Drop for Client {
     fn drop(&mut self) {
         let mut inner = self.registry.inner.lock();
@@ -127,8 +158,6 @@ impl fmt::Debug for Client {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::time::timeout;
 
     use super::*;

@@ -17,8 +17,10 @@ mod engine;
 mod feed;
 mod formation;
 mod log;
+mod losses;
 mod machine;
 mod network;
+mod notices;
 mod pending;
 mod raft;
 mod reads;
@@ -46,7 +48,8 @@ use tokio::time::Instant;
 pub use self::clients::{BOUND_MAX, Client, Clients};
 pub use self::config::{Config, Timing, Voting};
 pub use self::formation::{Candidate, Expect};
-use self::pending::Submission;
+pub use self::notices::Notice;
+use self::pending::{Pending, Submission};
 use self::raft::Raft;
 use self::reads::Reading;
 use self::shared::{Links, Shared};
@@ -132,6 +135,7 @@ pub struct Consensus {
     tasks: Arc<Mutex<JoinSet<()>>>,
     /// The first task that has ended; none should while the node lives.
     ended: watch::Sender<Option<&'static str>>,
+    notices: Arc<Mutex<Option<mpsc::Receiver<Notice>>>>,
 }
 
 /// Tells that a task has ended, by itself or by a panic.
@@ -166,7 +170,10 @@ impl Consensus {
     /// [`Error::Fatal`] when the engine refuses the configuration.
     pub async fn start(parts: Parts) -> Result<Self, Error> {
         let Parts { config, timing, voting, limits, node, placement, transport, clock, .. } = parts;
-        let state = Arc::new(State::new(limits));
+        let clients = Clients::default();
+        let (outbox, notices) = notices::channel();
+        let pending = Pending::new(node, clients.clone(), parts.submission_max, outbox);
+        let state = Arc::new(State::new(limits, pending));
         let links = Arc::new(Links::new(transport, config.clone(), parts.host));
         let log = log::LogStore::default();
         let engine = Arc::new(engine::settings(&config, &timing)?);
@@ -189,7 +196,7 @@ impl Consensus {
             state,
             formation: formation::Formation::default(),
             duties: duties::Duties::default(),
-            clients: Clients::default(),
+            clients,
             is_let_go: AtomicBool::new(false),
             submission_max: parts.submission_max,
             rng: Mutex::new(StdRng::from_seed(parts.rng_seed)),
@@ -201,9 +208,12 @@ impl Consensus {
         tasks.spawn(alarm("writer").over(writer));
         tasks.spawn(alarm("reads").over(reads::run(Arc::clone(&shared), inbox)));
         tasks.spawn(alarm("duties").over(duties::run(Arc::clone(&shared))));
+        let releases = clients::run(Arc::clone(&shared), submissions.clone());
+        tasks.spawn(alarm("releases").over(releases));
         tasks.spawn(alarm("session").over(duties::keep_session(Arc::clone(&shared))));
         let tasks = Arc::new(Mutex::new(tasks));
-        Ok(Self { shared, submissions, readings, tasks, ended })
+        let notices = Arc::new(Mutex::new(Some(notices)));
+        Ok(Self { shared, submissions, readings, tasks, ended, notices })
     }
 
     /// Serves a stream that a peer has opened for consensus, until it ends.
@@ -233,16 +243,7 @@ impl Consensus {
     /// # Cancel safety
     /// The requests may still take effect.
     pub async fn submit(&self, requests: Vec<Request>) -> Result<Vec<Reply>, Error> {
-        let deadline = Instant::now() + self.shared.config.request_timeout;
-        let (done, replies) = oneshot::channel();
-        let bytes = requests.iter().map(codec::size_of).sum();
-        if bytes > self.shared.submission_max {
-            return Err(Error::TooLarge { size: bytes, limit: self.shared.submission_max });
-        }
-        let submission = Submission { requests, bytes, deadline, done };
-        let room = tokio::time::timeout_at(deadline, self.submissions.send(submission)).await;
-        room.map_err(|_| Error::TryAgain)?.map_err(|_| Error::Stopped)?;
-        replies.await.map_err(|_| Error::Stopped)?
+        submit(&self.shared, &self.submissions, requests).await
     }
 
     /// Waits for what a wait gets, once `submit` has replied that it is one. Each wait can be asked for once.
@@ -309,6 +310,12 @@ impl Consensus {
         &self.shared.clients
     }
 
+    /// Where what the node must know comes out. Can be taken once.
+    #[must_use]
+    pub fn notices(&self) -> Option<mpsc::Receiver<Notice>> {
+        self.notices.lock().take()
+    }
+
     /// The formation that this node is in, if it is in one.
     #[must_use]
     pub fn formation(&self) -> Option<FormationId> {
@@ -318,6 +325,7 @@ impl Consensus {
     /// Hands leadership over if this node leads, and leaves the group if the others are a quorum without it.
     pub async fn leave(&self) {
         let shared = &self.shared;
+        shared.state.pending.retire();
         if shared.voters().iter().all(|id| *id == shared.node) && shared.is_leader() {
             return;
         }
@@ -393,4 +401,21 @@ impl Consensus {
             }
         }
     }
+}
+
+async fn submit(
+    shared: &Shared,
+    submissions: &mpsc::Sender<Submission>,
+    requests: Vec<Request>,
+) -> Result<Vec<Reply>, Error> {
+    let deadline = Instant::now() + shared.config.request_timeout;
+    let (done, replies) = oneshot::channel();
+    let bytes = requests.iter().map(codec::size_of).sum();
+    if bytes > shared.submission_max {
+        return Err(Error::TooLarge { size: bytes, limit: shared.submission_max });
+    }
+    let submission = Submission { requests, bytes, deadline, done };
+    let room = tokio::time::timeout_at(deadline, submissions.send(submission)).await;
+    room.map_err(|_| Error::TryAgain)?.map_err(|_| Error::Stopped)?;
+    replies.await.map_err(|_| Error::Stopped)?
 }

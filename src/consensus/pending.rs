@@ -13,8 +13,11 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::Error;
+use super::clients::Clients;
+use super::losses::{Losses, Piece, Renewal};
+use super::notices::{Notice, Outbox};
 use crate::command::{Reply, Request};
-use crate::ids::{SessionId, WaitId};
+use crate::ids::{NodeId, SessionId, WaitId};
 use crate::keyspace::{Event, Keyspace, Outcome};
 
 /// Where the replies of one submission go.
@@ -49,6 +52,8 @@ struct Batch {
     is_on_way: bool,
     /// Whether it may stand in the log of a leader that an earlier way went to.
     is_doubtful: bool,
+    /// What it puts back of a lost session, if it is a batch of this node's own, which nobody waits for.
+    pieces: Vec<Piece>,
 }
 
 impl Batch {
@@ -73,8 +78,9 @@ pub(super) struct Outgoing {
     pub(super) requests: Arc<[Request]>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
+    node: NodeId,
     session: Option<SessionId>,
     /// The session that the leader has opened, before this node has applied it.
     announced: Option<SessionId>,
@@ -89,10 +95,17 @@ struct Inner {
     is_session_lost: bool,
     /// A batch came too early at the state; all must be sent again.
     is_resend_due: bool,
+    /// The node is about to stop: it needs no other session.
+    is_retired: bool,
+    losses: Losses,
+    clients: Clients,
+    /// The most bytes of one batch that puts back what was lost.
+    put_back_max: usize,
+    notices: Outbox,
 }
 
 /// All that is under way. Shared by the writer, which fills it, and the apply task, which empties it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pending {
     inner: Mutex<Inner>,
     /// Tells the writer that something here has changed.
@@ -108,11 +121,28 @@ impl Inner {
         usize::try_from(serial.checked_sub(self.first())?).ok()
     }
 
-    /// Starts a session: what was left over from an earlier one gets its first serials.
+    /// Starts a session: what the one before had bound and what was left over from it get the first serials.
     fn begin(&mut self, session: SessionId) {
         self.session = Some(session);
+        self.losses.open(session);
+        let plan = self.losses.plan(|client| self.clients.is_bound(client), self.put_back_max);
+        for (request, pieces) in plan.into_iter().rev() {
+            let requests = [request].into();
+            let (shares, is_on_way, is_doubtful) = (Vec::new(), false, false);
+            self.batches.push_front(Batch { requests, shares, is_on_way, is_doubtful, pieces });
+        }
+        self.tell_renewal();
         self.next = (self.batches.len() as u64).saturating_add(1);
         self.is_resend_due = !self.batches.is_empty();
+    }
+
+    /// Says what came back, once it all has.
+    fn tell_renewal(&mut self) {
+        let renewal = self.session.and_then(|new| Some((new, self.losses.renewal()?)));
+        if let Some((new, Renewal { old, restored, lost })) = renewal {
+            tracing::info!(%old, %new, restored, lost = lost.len(), "put back what was bound");
+            self.notices.put(Notice::SessionRenewed { old, new, restored, lost });
+        }
     }
 
     /// Gives each caller of the first batch its replies.
@@ -120,6 +150,10 @@ impl Inner {
         let Some(batch) = self.batches.pop_front() else {
             return;
         };
+        if !batch.pieces.is_empty() {
+            self.losses.put_back(batch.pieces, replies);
+            return self.tell_renewal();
+        }
         let mut rest = replies;
         for share in batch.shares {
             let (mine, others) = rest.split_at(share.count.min(rest.len()));
@@ -138,6 +172,10 @@ impl Inner {
     }
 
     fn fail_first(&mut self, error: &Error) {
+        if self.batches.front().is_some_and(|batch| !batch.pieces.is_empty()) {
+            // It was applied; what it replied is not known any more.
+            return self.complete_first(&[]);
+        }
         if let Some(mut batch) = self.batches.pop_front() {
             batch.fail(error);
         }
@@ -145,18 +183,49 @@ impl Inner {
 }
 
 impl Pending {
+    pub(super) fn new(node: NodeId, clients: Clients, put_back_max: usize, notices: Outbox) -> Self {
+        let inner = Inner {
+            node,
+            session: None,
+            announced: None,
+            nonce: 0,
+            next: 0,
+            batches: VecDeque::new(),
+            blocked: BTreeMap::new(),
+            arrivals: BTreeMap::new(),
+            is_session_lost: false,
+            is_resend_due: false,
+            is_retired: false,
+            losses: Losses::default(),
+            clients,
+            put_back_max,
+            notices,
+        };
+        Self { inner: Mutex::new(inner), changed: Notify::new() }
+    }
+
     /// Gives up the session, if there is one, and recognises the next by `nonce`. Callers whose batch may have had its
     /// effect are told that nobody knows; the other batches go on in the next session; waiting clients are told to wait
     /// again.
     pub(super) fn begin_session(&self, nonce: u64) {
         let mut inner = self.inner.lock();
         inner.nonce = nonce;
-        inner.session = None;
+        let (first, lost) = (inner.first(), inner.session.take());
+        if let Some(session) = lost {
+            inner.losses.lose(session);
+            inner.notices.put(Notice::SessionLost { session });
+        }
         inner.announced = None;
         inner.is_session_lost = false;
         let batches = std::mem::take(&mut inner.batches);
-        for mut batch in batches {
-            if batch.may_have_effect() {
+        for (mut batch, serial) in batches.into_iter().zip(first..) {
+            if !batch.pieces.is_empty() {
+                let pieces = std::mem::take(&mut batch.pieces);
+                match lost.filter(|_| batch.may_have_effect()) {
+                    Some(session) => inner.losses.doubt(session, serial, pieces),
+                    None => inner.losses.give_back(pieces),
+                }
+            } else if batch.may_have_effect() {
                 batch.fail(&Error::Unknown);
             } else {
                 inner.batches.push_back(batch);
@@ -205,6 +274,24 @@ impl Pending {
     pub(super) fn settle(&self, outcome: Outcome) {
         let mut inner = self.inner.lock();
         let mine = inner.session;
+        let ended = match &outcome.event {
+            Event::Expired { session, node } => Some((*session, *node)),
+            Event::Opened { replaced, node, .. } => replaced.map(|session| (session, *node)),
+            Event::Replied { session, serial, .. } => {
+                inner.losses.settle(*session, *serial);
+                None
+            }
+            Event::Stale { .. } | Event::Gap { .. } | Event::NoSession { .. } | Event::Nothing => {
+                None
+            }
+        };
+        if let Some((session, _)) = ended {
+            inner.losses.gather(session, &outcome.taken);
+        }
+        if !outcome.taken.is_empty() {
+            let is_own = ended.is_some_and(|(_, node)| node == inner.node);
+            inner.notices.put(Notice::Taken { ended, is_own, taken: outcome.taken });
+        }
         let changed = match outcome.event {
             Event::Opened { session, nonce, .. } if nonce == inner.nonce && mine.is_none() => {
                 inner.begin(session);
@@ -258,8 +345,9 @@ impl Pending {
     }
 
     /// Catches up with a state that came as a snapshot: what it already answers is answered, what it lost is told.
-    pub(super) fn settle_snapshot(&self, keyspace: &Keyspace) {
+    pub(super) fn settle_snapshot(&self, before: &Keyspace, keyspace: &Keyspace) {
         let mut inner = self.inner.lock();
+        inner.losses.compare(before, keyspace);
         let nonce = inner.nonce;
         if inner.session.is_none()
             && let Some((id, _)) = keyspace.sessions().iter().find(|(_, s)| s.is_opened_by(nonce))
@@ -308,6 +396,7 @@ impl Pending {
             shares,
             is_on_way: true,
             is_doubtful: false,
+            pieces: Vec::new(),
         });
         let serial = inner.next;
         inner.next = inner.next.saturating_add(1);
@@ -361,7 +450,7 @@ impl Pending {
                     let _gone = done.send(Err(error));
                 }
             }
-            if left == 0 && !is_doubtful {
+            if left == 0 && !is_doubtful && batch.pieces.is_empty() {
                 batch.requests = Arc::default();
             }
         }
@@ -378,8 +467,14 @@ impl Pending {
         inner.is_session_lost |= inner.session.or(inner.announced) == Some(session);
     }
 
-    /// Tells whether the session is gone.
+    /// Tells whether the session is gone and another is needed.
     pub(super) fn is_session_lost(&self) -> bool {
-        self.inner.lock().is_session_lost
+        let inner = self.inner.lock();
+        inner.is_session_lost && !inner.is_retired
+    }
+
+    /// Notes that the node is about to stop: when its session ends, it opens no other.
+    pub(super) fn retire(&self) {
+        self.inner.lock().is_retired = true;
     }
 }

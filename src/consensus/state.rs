@@ -46,14 +46,14 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, pending: Pending) -> Self {
         Self {
             limits,
             keyspace: RwLock::new(Keyspace::new(limits)),
             position: Mutex::default(),
             applied: watch::Sender::new(0),
             sessions: watch::Sender::default(),
-            pending: Pending::default(),
+            pending,
         }
     }
 
@@ -96,9 +96,9 @@ impl State {
 
     /// Replaces everything by what came as a snapshot.
     pub(super) fn install(&self, meta: &SnapshotMeta, keyspace: Keyspace) {
-        *self.keyspace.write() = keyspace;
+        let before = std::mem::replace(&mut *self.keyspace.write(), keyspace);
         self.publish_sessions();
-        self.pending.settle_snapshot(&self.keyspace.read());
+        self.pending.settle_snapshot(&before, &self.keyspace.read());
         let mut position = self.position.lock();
         position.applied = meta.last_log_id;
         position.membership = meta.last_membership.clone();
