@@ -256,10 +256,14 @@ pub(super) async fn keep_session(shared: Arc<Shared>) {
             continue;
         };
         if leader == shared.node {
+            *shared.renewed.lock() = Instant::now();
             continue;
         }
         let peer = Peer { id: Some(leader), address: placement.address };
         let answer = shared.links.call(&peer, &Call::Renew { session }, every).await;
+        if matches!(answer, Ok(Answer::Done | Answer::NoSession)) {
+            *shared.renewed.lock() = Instant::now();
+        }
         if matches!(answer, Ok(Answer::NoSession)) {
             shared.state.pending.lose_session(session);
         }

@@ -172,7 +172,9 @@ fn put_back(client: u64, piece: &Taken) -> Operation {
         TakenWhat::Member { member } => {
             Command::Set(SetCommand::Add { key, members: vec![member.clone()] })
         }
-        TakenWhat::Share { amount } => Command::Counter(CounterCommand::Add { key, amount: *amount }),
+        TakenWhat::Share { amount } => {
+            Command::Counter(CounterCommand::Add { key, amount: *amount })
+        }
         TakenWhat::FieldShare { field, amount } => {
             let (field, increment) = (field.clone(), *amount);
             Command::Hash(HashCommand::Increment { key, field, increment })

@@ -198,6 +198,7 @@ impl Consensus {
             duties: duties::Duties::default(),
             clients,
             is_let_go: AtomicBool::new(false),
+            renewed: Mutex::new(Instant::now()),
             submission_max: parts.submission_max,
             rng: Mutex::new(StdRng::from_seed(parts.rng_seed)),
         });

@@ -183,7 +183,12 @@ impl Inner {
 }
 
 impl Pending {
-    pub(super) fn new(node: NodeId, clients: Clients, put_back_max: usize, notices: Outbox) -> Self {
+    pub(super) fn new(
+        node: NodeId,
+        clients: Clients,
+        put_back_max: usize,
+        notices: Outbox,
+    ) -> Self {
         let inner = Inner {
             node,
             session: None,

@@ -14,6 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::clients::Clients;
 use super::config::{Config, Timing, Voting};
@@ -94,6 +95,8 @@ pub(super) struct Shared {
     pub(super) clients: Clients,
     /// The others go on without this node, which is leaving.
     pub(super) is_let_go: AtomicBool,
+    /// When a leader last answered about this node's session, or it was opened.
+    pub(super) renewed: Mutex<Instant>,
     pub(super) submission_max: usize,
     pub(super) rng: Mutex<StdRng>,
 }

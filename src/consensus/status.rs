@@ -73,6 +73,28 @@ impl Shared {
 }
 
 impl Consensus {
+    /// The leader that this node knows of.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        self.shared.leader().map(|(leader, _)| leader)
+    }
+
+    /// Tells whether there was a sign within the session timeout of a leader that a majority follows: that it has renewed this
+    /// node's session or, if this node leads, that a majority has answered.
+    #[must_use]
+    pub fn is_in_contact(&self) -> bool {
+        let shared = &self.shared;
+        let timeout = shared.timing.session_timeout;
+        if shared.is_leader() {
+            let metrics = shared.raft().metrics();
+            let metrics = metrics.borrow_watched();
+            let is_alone = metrics.membership_config.voter_ids().all(|id| id == shared.node);
+            let acked = metrics.last_quorum_acked;
+            return is_alone || acked.is_some_and(|at| at.into_inner().elapsed() <= timeout);
+        }
+        shared.renewed.lock().elapsed() <= timeout
+    }
+
     /// Takes a report.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -212,7 +212,8 @@ async fn end_of(way: &mut Option<Way>) -> Option<u64> {
 }
 
 fn open_way(shared: &Arc<Shared>, leader: NodeId, placement: &Placement) -> Way {
-    let most = shared.config.batches_in_flight_max.saturating_mul(2).max(1);
+    let least = shared.state.pending.len();
+    let most = shared.config.batches_in_flight_max.max(least).saturating_mul(2).max(1);
     let (outbox, mut inbox) = mpsc::channel(most);
     let shared = Arc::clone(shared);
     let peer = Peer { id: Some(leader), address: placement.address };

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use super::bind::Patterns;
 use super::lifecycle::Phase;
-use super::{Config, Inner, Node, StartError, gossip, lifecycle};
+use super::{Config, Inner, Node, StartError, events, gossip, lifecycle};
 use crate::consensus::{self, Consensus, Timing, Voting};
 use crate::host::{self, Host, Place};
 use crate::ids::{NodeId, Placement};
@@ -109,6 +109,8 @@ impl Node {
             host: hold(&config, &locks, id)?,
         })
         .await?;
+        let gone = || consensus::Error::Fatal("its notices are taken".to_owned());
+        let notices = consensus.notices().ok_or_else(gone)?;
         let pubsub = PubSub::start(config.pubsub.clone(), transport.clone(), generation);
         let notify = AtomicU16::new(config.node.notify_keyspace_events.bits());
         let patterns = Patterns::new(&config.bind);
@@ -121,13 +123,15 @@ impl Node {
             pubsub,
             patterns,
             notify,
+            events: events::channel(),
             phase: watch::Sender::new(Phase::Joining),
             failure: watch::Sender::new(None),
         };
         let node = Self(Arc::new(inner));
         let accepting = tokio::spawn(accept(node.clone(), incoming));
         let living = tokio::spawn(lifecycle::run(node.clone()));
-        tokio::spawn(lifecycle::watch_failures(node.clone(), accepting, living));
+        let telling = tokio::spawn(events::run(node.clone(), notices));
+        tokio::spawn(lifecycle::watch_failures(node.clone(), accepting, living, telling));
         Ok(node)
     }
 }

@@ -186,12 +186,18 @@ async fn attach_all(node: &Node, own: SessionId, sessions: &SessionPeers) {
 }
 
 /// Ends the node when gossip, consensus or a task of its own has ended by itself.
-pub(super) async fn watch_failures(node: Node, accepting: JoinHandle<()>, living: JoinHandle<()>) {
+pub(super) async fn watch_failures(
+    node: Node,
+    accepting: JoinHandle<()>,
+    living: JoinHandle<()>,
+    telling: JoinHandle<()>,
+) {
     let why = tokio::select! {
         error = node.0.membership.stopped() => error.to_string(),
         error = node.0.consensus.failed() => error.to_string(),
         _ = accepting => "the transport has ended".to_owned(),
         _ = living => "the task that keeps this node in its cluster has ended".to_owned(),
+        _ = telling => "the task that tells events has ended".to_owned(),
     };
     node.fail(&why);
 }

@@ -9,6 +9,7 @@ pub mod bind;
 mod bound;
 pub mod config;
 mod error;
+pub mod events;
 mod gossip;
 mod lifecycle;
 mod messages;
@@ -22,13 +23,14 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 pub use self::assembly::Parts;
 use self::bind::Patterns;
 pub use self::bound::Bound;
 pub use self::config::Config;
 pub use self::error::{Error, StartError};
+pub use self::events::{Event, Events};
 use self::lifecycle::Phase;
 use self::notify::Flags;
 pub use self::requests::{Consistency, Interrupt};
@@ -54,6 +56,7 @@ struct Inner {
     patterns: Patterns,
     /// The bits of [`notify::Flags`].
     notify: AtomicU16,
+    events: broadcast::Sender<Event>,
     phase: watch::Sender<Phase>,
     failure: watch::Sender<Option<String>>,
 }

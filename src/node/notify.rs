@@ -4,11 +4,14 @@
 //! events for what goes with its writer only; those of all other changes belong here too. Invariant: with no flag set
 //! nothing is made. Source: <https://redis.io/docs/latest/develop/use/keyspace-notifications/>, Redis 7.2.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+use crate::keyspace::{Left, Taken, TakenWhat};
 
 /// Which events are told, and on which channels: the letters of Redis' `notify-keyspace-events`.
 ///
@@ -149,6 +152,35 @@ impl What {
     }
 }
 
+/// Gives what happened to keys when bound state was taken from them, in that order; what happened to one key several times
+/// stands once, as after one command. A key of which nothing is left was deleted.
+pub fn changes<'a>(taken: impl IntoIterator<Item = &'a Taken>) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let mut seen = BTreeSet::new();
+    for Taken { database, key, what, left } in taken {
+        let is_whole = matches!(what, TakenWhat::Key { .. });
+        let part = match what {
+            TakenWhat::Key { .. } => What::Del,
+            TakenWhat::Field { .. } => What::HashDel,
+            TakenWhat::Member { .. } => What::SetRemove,
+            TakenWhat::Share { .. } => What::IncrementBy,
+            TakenWhat::FieldShare { .. } => What::HashIncrementBy,
+        };
+        let (part, whole) = match left {
+            Left::All => (None, None),
+            Left::Others | Left::Less => (Some(part), None),
+            Left::Nothing => (Some(part), (!is_whole).then_some(What::Del)),
+        };
+        for what in part.into_iter().chain(whole) {
+            let change = Change { database: *database, key: key.clone(), what };
+            if seen.insert(change.clone()) {
+                changes.push(change);
+            }
+        }
+    }
+    changes
+}
+
 /// Gives the messages about a change: channel and payload, none when the flags leave it out.
 pub fn messages(flags: Flags, change: &Change) -> impl Iterator<Item = (Bytes, Bytes)> {
     let Change { database, key, what } = change;
@@ -188,6 +220,41 @@ mod tests {
         }
         let refused = "KEq".parse::<Flags>().unwrap_err();
         assert_eq!(refused.to_string(), "'KEq' has letters other than KEg$lshzxetdmnA");
+    }
+
+    #[test]
+    fn what_is_taken_becomes_one_change_for_each_key_and_kind() {
+        let taken =
+            |key: &str, what, left| Taken { database: 0, key: key.to_owned().into(), what, left };
+        let field =
+            |field: &'static str| TakenWhat::Field { field: field.into(), value: "v".into() };
+        let member = TakenWhat::Member { member: "m".into() };
+        let all = [
+            taken("h", field("a"), Left::Others),
+            taken("h", field("b"), Left::Nothing),
+            taken("i", field("a"), Left::Others),
+            taken("k", TakenWhat::Key { value: "v".into(), deadline: None }, Left::Nothing),
+            taken("s", member.clone(), Left::All),
+            taken("t", member, Left::Others),
+            taken("n", TakenWhat::Share { amount: 2 }, Left::Less),
+            taken("o", TakenWhat::Share { amount: 2 }, Left::Nothing),
+            taken("g", TakenWhat::FieldShare { field: "f".into(), amount: 1 }, Left::Less),
+        ];
+        let told = changes(&all).into_iter().map(|change| {
+            format!("{} {}", change.what.name(), String::from_utf8_lossy(&change.key))
+        });
+        let expected = [
+            "hdel h",
+            "del h",
+            "hdel i",
+            "del k",
+            "srem t",
+            "incrby n",
+            "incrby o",
+            "del o",
+            "hincrby g",
+        ];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -113,6 +113,12 @@ impl PubSub {
         Ok(self.hub().publish(kind, channel, payload, want_count)?.known())
     }
 
+    /// Gives a message to the listeners of this node alone; gives how many subscriptions it reached.
+    pub fn announce(&self, channel: &[u8], payload: Bytes) -> u64 {
+        let payload = hub::Payload::Borrowed(payload);
+        self.hub().state().deliver(Kind::Channel, channel, &payload)
+    }
+
     /// Begins the lane to a member, or brings its address up to date. It is dialled until it is unlinked.
     pub fn link(&self, peer: NodeId, address: SocketAddr) {
         // No lane when this node is alone, is that peer, or has stopped.
