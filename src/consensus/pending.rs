@@ -145,6 +145,32 @@ impl Inner {
         }
     }
 
+    /// Takes note of what an entry took with its owner, and tells it.
+    fn note_losses(&mut self, outcome: &mut Outcome) {
+        let ended = match &outcome.event {
+            Event::Expired { session, node } => Some((*session, *node)),
+            Event::Opened { replaced, node, .. } => replaced.map(|session| (session, *node)),
+            Event::Replied { session, serial, .. } => {
+                self.losses.settle(*session, *serial);
+                None
+            }
+            Event::Stale { .. } | Event::Gap { .. } | Event::NoSession { .. } | Event::Nothing => {
+                None
+            }
+        };
+        if let Some((session, _)) = ended {
+            self.losses.gather(session, &outcome.taken);
+        }
+        if !outcome.taken.is_empty() {
+            let is_own = ended.is_some_and(|(_, node)| node == self.node);
+            self.notices.put(Notice::Taken {
+                ended,
+                is_own,
+                taken: std::mem::take(&mut outcome.taken),
+            });
+        }
+    }
+
     /// Gives each caller of the first batch its replies.
     fn complete_first(&mut self, replies: &[Reply]) {
         let Some(batch) = self.batches.pop_front() else {
@@ -276,27 +302,10 @@ impl Pending {
     }
 
     /// Takes note of what an entry did, in the order of the log.
-    pub(super) fn settle(&self, outcome: Outcome) {
+    pub(super) fn settle(&self, mut outcome: Outcome) {
         let mut inner = self.inner.lock();
         let mine = inner.session;
-        let ended = match &outcome.event {
-            Event::Expired { session, node } => Some((*session, *node)),
-            Event::Opened { replaced, node, .. } => replaced.map(|session| (session, *node)),
-            Event::Replied { session, serial, .. } => {
-                inner.losses.settle(*session, *serial);
-                None
-            }
-            Event::Stale { .. } | Event::Gap { .. } | Event::NoSession { .. } | Event::Nothing => {
-                None
-            }
-        };
-        if let Some((session, _)) = ended {
-            inner.losses.gather(session, &outcome.taken);
-        }
-        if !outcome.taken.is_empty() {
-            let is_own = ended.is_some_and(|(_, node)| node == inner.node);
-            inner.notices.put(Notice::Taken { ended, is_own, taken: outcome.taken });
-        }
+        inner.note_losses(&mut outcome);
         let changed = match outcome.event {
             Event::Opened { session, nonce, .. } if nonce == inner.nonce && mine.is_none() => {
                 inner.begin(session);
