@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use cluster_tests::bound;
 use cluster_tests::failover::{self, Load};
 use cluster_tests::failure::{Failure, Outcome};
 use cluster_tests::load::median_and_worst;
@@ -30,6 +31,14 @@ enum Tool {
     Leaves(leaves::Line),
     /// Restarts every node of a cluster under load, one after the other, with planned leaves
     Rolling(rolling::Line),
+    /// Kills and stops processes that had bound state, and watches it go and come back
+    Bound(bound::Line),
+    /// Binds state through a RESP door and holds it; a part of `bound`
+    #[command(hide = true)]
+    Hold(bound::HoldLine),
+    /// A program with a node inside; a part of other tools
+    #[command(hide = true)]
+    Embed(bound::embed::Line),
     /// Runs a command with servers at hand, and stops them when it ends
     With(WithLine),
     /// Runs script files against servers that are there already
@@ -84,6 +93,9 @@ async fn main() -> ExitCode {
         Tool::Failover(line) => run_failover(&line).await,
         Tool::Leaves(line) => unless_told_to_stop(leaves::run(&line)).await,
         Tool::Rolling(line) => unless_told_to_stop(rolling::run(&line)).await,
+        Tool::Bound(line) => bound::run(&line).await,
+        Tool::Hold(line) => bound::hold(&line).await,
+        Tool::Embed(line) => bound::embed::run(&line).await,
         Tool::With(line) => with_servers(&line).await,
         Tool::Script(line) => run_scripts(&line).await,
     };

@@ -1,0 +1,73 @@
+//! A program that embeds a node, as a game server would.
+//!
+//! Owns: starting it as a process, and what it does there: join, bind, print what it is told. Does not own: checks.
+//! Invariant: it prints each event as one line, and nothing else after `holding`.
+#![expect(clippy::print_stdout, reason = "the lines tell the one that started this program")]
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use clap::Args;
+use quorate::{Config, Node};
+
+use super::Hold;
+use crate::failure::{Failure, Outcome};
+use crate::process::{Cluster, Process};
+
+/// The command line of the program.
+#[derive(Debug, Args)]
+pub struct Line {
+    /// A node to join through
+    #[arg(long, required = true)]
+    seed: Vec<SocketAddr>,
+    /// The file with the cluster secret
+    #[arg(long)]
+    secret_file: PathBuf,
+    /// How many hash fields, and how many keys, to bind
+    #[arg(long, default_value_t = 0)]
+    bound: usize,
+}
+
+/// Starts the program as a process that joins `cluster`.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn start(cluster: &Cluster, hold: Option<Hold>, name: &Path) -> Outcome<Process> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("embed").arg("--secret-file").arg(cluster.folder.path().join("secret"));
+    for node in &cluster.nodes {
+        command.args(["--seed", &node.cluster.to_string()]);
+    }
+    command.args(["--bound", &hold.map_or(0, |hold| hold.keys).to_string()]);
+    Process::start(&name.display().to_string(), command, cluster.folder.path())
+}
+
+/// The configuration of a node that joins through `seeds`.
+#[must_use]
+pub fn config(seeds: &[SocketAddr], secret_file: &Path) -> Config {
+    let mut config = Config::default();
+    config.node.seeds = seeds.iter().map(ToString::to_string).collect();
+    config.cluster.secret_file = Some(secret_file.to_owned());
+    config
+}
+
+/// Runs the program until it is killed.
+///
+/// # Errors
+/// When the node does not start, or stops.
+pub async fn run(line: &Line) -> Outcome<ExitCode> {
+    let node = Node::start(config(&line.seed, &line.secret_file)).await;
+    let node = node.map_err(|error| Failure::new(error.to_string()))?;
+    node.ready().await;
+    let stopped = node.stopped();
+    if line.bound > 0 {
+        bind(&node, Hold { fields: line.bound, keys: line.bound }).await?;
+        println!("holding");
+    }
+    Err(Failure::new(stopped.await))
+}
+
+async fn bind(_node: &Node, _hold: Hold) -> Outcome {
+    std::future::pending().await
+}
