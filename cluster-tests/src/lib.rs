@@ -19,3 +19,4 @@ pub mod process;
 pub mod reply;
 pub mod rolling;
 pub mod script;
+pub mod survivor;

@@ -15,6 +15,7 @@ use cluster_tests::load::median_and_worst;
 use cluster_tests::process::{Cluster, RedisServer, redis_server};
 use cluster_tests::script::{self, Flavour, Target};
 use cluster_tests::{leaves, rolling};
+use cluster_tests::survivor;
 
 #[derive(Debug, Parser)]
 #[command(about = "Tests whole clusters from outside")]
@@ -33,6 +34,8 @@ enum Tool {
     Rolling(rolling::Line),
     /// Kills and stops processes that had bound state, and watches it go and come back
     Bound(bound::Line),
+    /// Kills one process of two on this host, and three of five, and lets the others go on
+    Survivor(survivor::Line),
     /// Binds state through a RESP door and holds it; a part of `bound`
     #[command(hide = true)]
     Hold(bound::HoldLine),
@@ -96,6 +99,7 @@ async fn main() -> ExitCode {
         Tool::Bound(line) => bound::run(&line).await,
         Tool::Hold(line) => bound::hold(&line).await,
         Tool::Embed(line) => bound::embed::run(&line).await,
+        Tool::Survivor(line) => survivor::run(&line).await,
         Tool::With(line) => with_servers(&line).await,
         Tool::Script(line) => run_scripts(&line).await,
     };

@@ -138,7 +138,7 @@ async fn write(client: &mut Client, lines: &[Vec<Vec<u8>>]) -> Outcome {
     for line in lines {
         match client.next(REPLY_DEADLINE).await? {
             Arrival::Reply(reply) if reply.error_text().is_none() => {}
-            other => {
+            other @ (Arrival::Reply(_) | Arrival::Closed | Arrival::Nothing) => {
                 let word = String::from_utf8_lossy(line.first().map_or(&[], |word| word));
                 return Err(Failure::new(format!("{word} gave {other:?}")));
             }

@@ -34,7 +34,7 @@ type Last = Option<Seen>;
 
 /// Readers under way.
 #[derive(Debug)]
-pub struct Watchers(Vec<Watcher>);
+pub(super) struct Watchers(Vec<Watcher>);
 
 #[derive(Debug)]
 struct Watcher {
@@ -52,7 +52,7 @@ impl Drop for Watchers {
 impl Watchers {
     /// Starts two readers at each address: one asks for everything in one transaction, one for the fields alone.
     #[must_use]
-    pub fn start(addresses: &[SocketAddr], hold: Hold) -> Self {
+    pub(super) fn start(addresses: &[SocketAddr], hold: Hold) -> Self {
         let mut watchers = Vec::new();
         for address in addresses {
             for whole in [true, false] {
@@ -69,7 +69,7 @@ impl Watchers {
     ///
     /// # Errors
     /// When one does not within `patience`, or one saw half.
-    pub async fn all_see(&mut self, sight: Sight, patience: Duration) -> Outcome<Instant> {
+    pub(super) async fn all_see(&mut self, sight: Sight, patience: Duration) -> Outcome<Instant> {
         let mut last = None;
         let deadline = Instant::now() + patience;
         for watcher in &mut self.0 {
@@ -90,7 +90,7 @@ impl Watchers {
     ///
     /// # Errors
     /// When one sees something else, or has no answer within ten seconds.
-    pub async fn still_see(&mut self, sight: Sight) -> Outcome {
+    pub(super) async fn still_see(&mut self, sight: Sight) -> Outcome {
         let begin = Instant::now();
         for watcher in &mut self.0 {
             let deadline = begin + Duration::from_secs(10);
