@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use cluster_tests::bound;
+use cluster_tests::durable;
 use cluster_tests::failover::{self, Load};
 use cluster_tests::failure::{Failure, Outcome};
 use cluster_tests::load::median_and_worst;
+use cluster_tests::million;
+use cluster_tests::observers;
 use cluster_tests::process::{Cluster, RedisServer, redis_server};
 use cluster_tests::script::{self, Flavour, Target};
 use cluster_tests::{leaves, rolling};
@@ -36,6 +39,12 @@ enum Tool {
     Bound(bound::Line),
     /// Kills one process of two on this host, and three of five, and lets the others go on
     Survivor(survivor::Line),
+    /// Kills durable nodes all at once, damages their files, fills their disk, cuts their power
+    Durable(durable::Line),
+    /// Measures what observers cost the leader, and how far behind they are
+    Observers(observers::Line),
+    /// Measures memory, snapshots and the start from disk with many keys
+    Million(million::Line),
     /// Binds state through a RESP door and holds it; a part of `bound`
     #[command(hide = true)]
     Hold(bound::HoldLine),
@@ -100,6 +109,9 @@ async fn main() -> ExitCode {
         Tool::Hold(line) => bound::hold(&line).await,
         Tool::Embed(line) => bound::embed::run(&line).await,
         Tool::Survivor(line) => survivor::run(&line).await,
+        Tool::Durable(line) => durable::run(&line).await,
+        Tool::Observers(line) => observers::run(&line).await,
+        Tool::Million(line) => million::run(&line).await,
         Tool::With(line) => with_servers(&line).await,
         Tool::Script(line) => run_scripts(&line).await,
     };

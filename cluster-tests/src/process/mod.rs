@@ -133,6 +133,23 @@ impl Process {
         }
     }
 
+    /// Returns the processor time that the process has used so far, to a hundredth of a second.
+    ///
+    /// # Errors
+    /// When the process is gone, or the system has no `/proc`.
+    pub fn processor_time(&self) -> Outcome<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
+        // The second field is a name in brackets, which may hold anything.
+        let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split_whitespace());
+        let mut ticks =
+            fields.into_iter().flatten().skip(11).map_while(|field| field.parse::<u64>().ok());
+        match (ticks.next(), ticks.next()) {
+            // A hundred ticks a second on every Linux that there is.
+            (Some(user), Some(system)) => Ok(Duration::from_millis(10 * (user + system))),
+            _ => Err(Failure::new(format!("no times in /proc: {stat}"))),
+        }
+    }
+
     /// Returns the memory that the process holds resident, in bytes.
     ///
     /// # Errors

@@ -1,0 +1,204 @@
+//! Many keys: their memory, their snapshot, what it does to writes, and the start from disk.
+//!
+//! Owns: the load and the measures. Does not own: when a node takes a snapshot; it is made to by the size of its log.
+//! Invariant: every figure names how many keys it was taken with.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+use crate::client::{Arrival, Client, REPLY_DEADLINE, encode};
+use crate::failure::{Failure, Outcome};
+use crate::figures::{self, quantile, text};
+use crate::process::{Cluster, Node, Signal};
+
+/// How many keys one request sets.
+const BATCH: usize = 500;
+/// How many requests are under way at once.
+const WINDOW: usize = 16;
+
+/// The command line.
+#[derive(Debug, Args)]
+pub struct Line {
+    /// How many keys
+    #[arg(long, default_value_t = 1_000_000)]
+    keys: usize,
+    /// The length of a value
+    #[arg(long, default_value_t = 100)]
+    value: usize,
+    /// How many nodes
+    #[arg(long, default_value_t = 3)]
+    nodes: usize,
+    /// For how long writes are measured, with snapshots and without
+    #[arg(long, default_value_t = 20.0, value_name = "SECONDS")]
+    time: f64,
+}
+
+/// Runs everything and prints what it has shown.
+///
+/// # Errors
+/// When the harness itself fails, or something that was promised is not kept.
+pub async fn run(line: &Line) -> Outcome<ExitCode> {
+    let mut cluster = Cluster::start_with(line.nodes, |index, options, folder| {
+        let data = folder.join(format!("data{}", index + 1));
+        options.more = vec!["--data-dir".into(), data.display().to_string()];
+        Ok(())
+    })
+    .await?;
+    let before = resident(&cluster)?;
+    let Some(address) = cluster.resp().first().copied() else {
+        return Err(Failure::new("no node"));
+    };
+    let start = Instant::now();
+    fill(address, line).await?;
+    figures::figure(format!("{} keys written in {}", line.keys, text(start.elapsed())));
+    // Until logs are cut and buffers are given back.
+    sleep(Duration::from_secs(5)).await;
+    let after = resident(&cluster)?;
+    for (node, (before, after)) in before.iter().zip(&after).enumerate() {
+        let each = after.saturating_sub(*before) / line.keys.max(1) as u64;
+        let (before, after) = (before >> 20, after >> 20);
+        let node = node + 1;
+        figures::figure(format!("memory of n{node}: {each} bytes a key ({before} to {after} MiB)"));
+    }
+    delays(&cluster, line).await?;
+    for node in &mut cluster.nodes {
+        node.process.signal(Signal::Kill)?;
+    }
+    restart(&mut cluster, line).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn resident(cluster: &Cluster) -> Outcome<Vec<u64>> {
+    cluster.nodes.iter().map(|node| node.process.resident()).collect()
+}
+
+/// Writes all keys, each with a value of its own.
+async fn fill(address: SocketAddr, line: &Line) -> Outcome {
+    let mut client = Client::connect(address).await?;
+    let numbers: Vec<usize> = (0..line.keys).collect();
+    let mut waiting = 0;
+    for batch in numbers.chunks(BATCH) {
+        let pairs: Vec<(String, String)> = batch.iter().map(|n| pair(*n, line.value)).collect();
+        let mut words: Vec<&[u8]> = vec![b"MSET"];
+        for (key, value) in &pairs {
+            words.extend([key.as_bytes(), value.as_bytes()]);
+        }
+        client.send(&encode(&words)).await?;
+        waiting += 1;
+        if waiting == WINDOW {
+            taken(&mut client).await?;
+            waiting -= 1;
+        }
+    }
+    for _ in 0..waiting {
+        taken(&mut client).await?;
+    }
+    Ok(())
+}
+
+async fn taken(client: &mut Client) -> Outcome {
+    match client.next(REPLY_DEADLINE).await? {
+        Arrival::Reply(reply) if reply.error_text().is_none() => Ok(()),
+        other @ (Arrival::Reply(_) | Arrival::Closed | Arrival::Nothing) => {
+            Err(Failure::new(format!("a write gave {other:?}")))
+        }
+    }
+}
+
+fn pair(number: usize, length: usize) -> (String, String) {
+    (format!("key:{number:09}"), format!("{number:0length$}"))
+}
+
+/// One write after the other, each with the time at which it was sent.
+async fn write_for(address: SocketAddr, time: Duration) -> Outcome<Vec<(Instant, Duration)>> {
+    let mut client = Client::connect(address).await?;
+    let end = Instant::now() + time;
+    let mut delays = Vec::new();
+    let value = "y".repeat(100);
+    while Instant::now() < end {
+        let sent = Instant::now();
+        let reply = client.ask(&format!("SET other:{} {value}", delays.len() % 1000)).await?;
+        if let Some(text) = reply.error_text() {
+            return Err(Failure::new(text));
+        }
+        delays.push((sent, sent.elapsed()));
+    }
+    Ok(delays)
+}
+
+/// Writes slowly, which moves no log to its limit, and then so much that snapshots are taken.
+async fn delays(cluster: &Cluster, line: &Line) -> Outcome {
+    let time = Duration::from_secs_f64(line.time);
+    let leader = cluster.leader().await?;
+    let Some(node) = cluster.nodes.get(leader) else { return Err(Failure::new("no leader")) };
+    let calm = write_for(node.resp, time).await?;
+    let writing = tokio::spawn(write_for(node.resp, time));
+    let seen = watch(node, time).await;
+    let under = writing.await.map_err(|error| Failure::new(error.to_string()))??;
+    let seen = seen?;
+    tell("without a snapshot", line.keys, calm.iter().map(|(_, delay)| *delay));
+    tell("while snapshots are taken", line.keys, under.iter().map(|(_, delay)| *delay));
+    figures::note(format!("snapshots seen meanwhile: {seen}"));
+    Ok(())
+}
+
+fn tell(when: &str, keys: usize, delays: impl Iterator<Item = Duration>) {
+    let mut delays: Vec<Duration> = delays.collect();
+    delays.sort_unstable();
+    let at = |share| quantile(&delays, share).map(text).unwrap_or_default();
+    let worst = delays.last().copied().map(text).unwrap_or_default();
+    figures::figure(format!(
+        "delay of a write {when}, {keys} keys: median {}, p99 {}, worst {worst}, of {}",
+        at(0.5),
+        at(0.99),
+        delays.len()
+    ));
+}
+
+/// Fills the log again and again, and counts how often it was cut.
+async fn watch(node: &Node, time: Duration) -> Outcome<usize> {
+    let end = Instant::now() + time;
+    let mut client = node.client().await?;
+    let value = "z".repeat(256 * 1024);
+    let (mut cuts, mut bytes) = (0, 0);
+    while Instant::now() < end {
+        client.ask(&format!("SET filler {value}")).await?;
+        let now = node.status().await?;
+        let now = now.pointer("/raft/log_bytes").and_then(Value::as_u64).unwrap_or_default();
+        cuts += usize::from(now < bytes);
+        bytes = now;
+    }
+    Ok(cuts)
+}
+
+/// Starts all nodes from disk and reads some keys back.
+async fn restart(cluster: &mut Cluster, line: &Line) -> Outcome {
+    let start = Instant::now();
+    cluster.start_again().await?;
+    figures::figure(format!(
+        "from the start of {} nodes with {} keys on disk until all serve: {}",
+        line.nodes,
+        line.keys,
+        text(start.elapsed())
+    ));
+    for node in &cluster.nodes {
+        let mut client = node.client().await?;
+        for number in [0, line.keys / 2, line.keys.saturating_sub(1)] {
+            let (key, value) = pair(number, line.value);
+            let reply = client.ask(&format!("GET {key}")).await?;
+            if reply.bytes() != Some(value.as_bytes()) {
+                return Err(Failure::new(format!("{key} is {reply} after the restart")));
+            }
+        }
+        let keys = client.ask("DBSIZE").await?.integer().unwrap_or_default();
+        if usize::try_from(keys).unwrap_or_default() < line.keys {
+            return Err(Failure::new(format!("{keys} keys after the restart of {}", line.keys)));
+        }
+    }
+    Ok(())
+}
