@@ -5,18 +5,18 @@
 //! sockets, the command line, HTTP, and for the bare keyspace the crate's public types.
 //! Invariant: a check that cannot run on this machine says so; it never counts as passed.
 
-pub mod chance;
 pub mod bound;
+pub mod chance;
 pub mod client;
 pub mod door;
 pub mod durable;
 pub mod failover;
 pub mod failure;
-pub mod leaves;
 pub mod figures;
+pub mod leaves;
 pub mod load;
-pub mod network;
 pub mod million;
+pub mod network;
 pub mod observers;
 pub mod process;
 pub mod reply;

@@ -17,8 +17,8 @@ use cluster_tests::million;
 use cluster_tests::observers;
 use cluster_tests::process::{Cluster, RedisServer, redis_server};
 use cluster_tests::script::{self, Flavour, Target};
-use cluster_tests::{leaves, rolling};
 use cluster_tests::survivor;
+use cluster_tests::{leaves, rolling};
 
 #[derive(Debug, Parser)]
 #[command(about = "Tests whole clusters from outside")]

@@ -99,7 +99,7 @@ async fn kill_one_of_two(writers: usize, number: usize) -> Outcome<Round> {
 async fn kill_three_of_five(writers: usize, number: usize) -> Outcome<Round> {
     let mut cluster = Cluster::start_with(5, |_, options, folder| {
         let config = folder.join("five.toml");
-        std::fs::write(&config, "[cluster]\nvoters = 5\n")?;
+        std::fs::write(&config, "[cluster]\nvoters_target = 5\n")?;
         options.more = vec!["--config".into(), config.display().to_string()];
         Ok(())
     })

@@ -6,9 +6,11 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{self, ExitCode};
 
+use bytes::Bytes;
 use clap::Args;
+use quorate::command::{Command, Reply};
 use quorate::{Config, Node};
 
 use super::Hold;
@@ -34,7 +36,7 @@ pub struct Line {
 /// # Errors
 /// When it cannot be started.
 pub fn start(cluster: &Cluster, hold: Option<Hold>, name: &Path) -> Outcome<Process> {
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = process::Command::new(std::env::current_exe()?);
     command.arg("embed").arg("--secret-file").arg(cluster.folder.path().join("secret"));
     for node in &cluster.nodes {
         command.args(["--seed", &node.cluster.to_string()]);
@@ -68,6 +70,17 @@ pub async fn run(line: &Line) -> Outcome<ExitCode> {
     Err(Failure::new(stopped.await))
 }
 
-async fn bind(_node: &Node, _hold: Hold) -> Outcome {
-    std::future::pending().await
+/// Writes all that is to be bound to this process.
+async fn bind(node: &Node, hold: Hold) -> Outcome {
+    let bound = node.bound();
+    for words in hold.bound() {
+        let words: Vec<Bytes> = words.into_iter().map(Bytes::from).collect();
+        let command = Command::parse(&words).map_err(|error| Failure::new(format!("{error:?}")))?;
+        match bound.command(command).await {
+            Ok(Reply::Error(error)) => return Err(Failure::new(format!("{error:?}"))),
+            Ok(_) => {}
+            Err(error) => return Err(Failure::new(error.to_string())),
+        }
+    }
+    Ok(())
 }
