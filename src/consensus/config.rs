@@ -76,6 +76,19 @@ pub struct Config {
     /// How long a snapshot may stand still on its way to a follower. Default 10s.
     #[serde(with = "duration_text")]
     pub snapshot_idle_timeout: Duration,
+    /// The most observers that this node feeds. Default 16. Raised: an observer is fewer nodes away from a voter, and each costs
+    /// this node its share of the network. Lowered: observers feed each other.
+    pub followers_max: usize,
+    /// The most observers that this node feeds while it leads and others vote beside it. Default 2. Raised: the leader's cost
+    /// of a write grows. Lowered: an observer that finds no other source is turned away.
+    pub followers_of_leader_max: usize,
+    /// How long entries are gathered for observers once some have just been sent. Default 2ms. Raised: fewer and larger
+    /// frames under load, and observers answer their own writes that much later. Lowered: the reverse.
+    #[serde(with = "duration_text")]
+    pub relay_pause: Duration,
+    /// How many bytes of frames for observers are kept ready, once for all of them. Default 8 MiB. Raised: more memory.
+    /// Lowered: slow observers are read for from the log, which costs the processor more.
+    pub relay_bytes: ByteSize,
 }
 
 impl Default for Config {
@@ -89,6 +102,10 @@ impl Default for Config {
             appends_in_flight_max: 8,
             snapshot_log_bytes: ByteSize::mib(64),
             snapshot_idle_timeout: Duration::from_secs(10),
+            followers_max: 16,
+            followers_of_leader_max: 2,
+            relay_pause: Duration::from_millis(2),
+            relay_bytes: ByteSize::mib(8),
         }
     }
 }

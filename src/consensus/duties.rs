@@ -1,5 +1,5 @@
-//! What a leader does besides replicating: moves the clock when a key is due, ends silent sessions, takes members in
-//! and lets them go.
+//! What a leader does besides replicating: moves the clock when a key is due, ends silent sessions, and lets
+//! members go.
 //!
 //! Owns when each session was last heard of; a new leader starts these clocks afresh. Invariant: a session ends only by
 //! a committed entry, and only after this leader alone has waited `session_timeout`.
@@ -27,16 +27,11 @@ const STALL: Duration = Duration::from_millis(500);
 /// How long ago a voter's last answer may be for it to count as alive when another leaves.
 const ALIVE: Duration = Duration::from_secs(1);
 
-/// A learner without a session for this long is dropped from the group.
-const UNKNOWN_MAX: Duration = Duration::from_secs(10);
-
 #[derive(Debug, Default)]
 struct Inner {
     /// When this node last looked as the leader; none when it did not lead.
     looked: Option<Instant>,
     heard: BTreeMap<SessionId, Instant>,
-    /// Learners without a session, and since when.
-    unknown: BTreeMap<NodeId, Instant>,
 }
 
 /// The leader's memory of who was heard of when.
@@ -82,26 +77,6 @@ impl Duties {
         opened.map_or(Answer::NoSession, |session| Answer::Opened { session })
     }
 
-    /// Takes a node into the group as a learner.
-    pub(super) async fn take_in(
-        &self,
-        shared: &Shared,
-        node: NodeId,
-        placement: Placement,
-    ) -> Answer {
-        if !shared.is_leader() {
-            return Answer::NotLeader { leader: shared.leader() };
-        }
-        if shared.membership().get_node(&node) == Some(&placement) {
-            return Answer::Done;
-        }
-        tracing::info!(%node, name = placement.name, address = %placement.address, "taking a node in");
-        match shared.raft().add_learner(node, placement, false).await {
-            Ok(_) => Answer::Done,
-            Err(error) => Answer::Refused { reason: error.to_string() },
-        }
-    }
-
     /// Lets a node go that leaves on purpose: out of the group, if the rest is a quorum without it, and its session ends.
     pub(super) async fn let_go(
         &self,
@@ -142,24 +117,6 @@ impl Duties {
         inner.heard.iter().filter(|(_, heard)| is_silent(heard)).map(|(id, _)| *id).collect()
     }
 
-    /// Which learners have had no session for too long: they joined and died before they lived.
-    fn unknown(&self, shared: &Shared) -> Vec<NodeId> {
-        let now = Instant::now();
-        let open: BTreeSet<_> =
-            shared.state.with(|keyspace| keyspace.sessions().values().map(|s| s.node).collect());
-        let membership = shared.membership();
-        let voters = shared.voters();
-        let learners = membership.nodes().map(|(id, _)| *id).filter(|id| !voters.contains(id));
-        let without: BTreeSet<_> = learners.filter(|id| !open.contains(id)).collect();
-        let mut inner = self.0.lock();
-        inner.unknown.retain(|id, _| without.contains(id));
-        for id in without {
-            inner.unknown.entry(id).or_insert(now);
-        }
-        let is_late = |since: &Instant| now.duration_since(*since) > UNKNOWN_MAX;
-        inner.unknown.iter().filter(|(_, since)| is_late(since)).map(|(id, _)| *id).collect()
-    }
-
     fn step_down(&self) {
         *self.0.lock() = Inner::default();
     }
@@ -178,10 +135,6 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
         for session in shared.duties.silent(&shared) {
             end_session(&shared, session).await;
-        }
-        for node in shared.duties.unknown(&shared) {
-            tracing::warn!(%node, "dropping a learner that never opened a session");
-            remove_member(&shared, node).await;
         }
         let due = shared.state.with(crate::keyspace::Keyspace::next_deadline);
         if due.is_some_and(|due: Timestamp| due <= shared.clock.now()) {
@@ -229,12 +182,17 @@ async fn remove_member(shared: &Shared, node: NodeId) -> Answer {
 /// lag a little.
 async fn trim_log(shared: &Shared) {
     let most = usize::try_from(shared.config.snapshot_log_bytes.as_u64()).unwrap_or(usize::MAX);
-    if shared.log.size().1 <= most {
+    let size = shared.log.size().1;
+    if size <= most {
         return;
     }
-    let Some(purge_to) = shared.log.index_before_last(most / 4) else {
+    let Some(mut purge_to) = shared.log.index_before_last(most / 4) else {
         return;
     };
+    // Who is being fed a snapshot needs what comes behind it, but not for ever.
+    if let Some(needed) = shared.relay.needed().filter(|_| size <= most.saturating_mul(2)) {
+        purge_to = purge_to.min(needed.saturating_sub(1));
+    }
     // A stopped engine is reported where it stops.
     let _stopped = if shared.snapshot_index() >= purge_to {
         shared.raft().trigger().purge_log(purge_to).await

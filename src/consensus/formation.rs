@@ -21,7 +21,7 @@ const PROMISE_MAX: Duration = Duration::from_secs(10);
 /// How long one call of a formation may take.
 const CALL_MAX: Duration = Duration::from_secs(2);
 
-/// What a first formation waits for, and how many of those vote; the others join it as learners.
+/// What a first formation waits for, and how many of those vote; the others follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expect {
     /// How many nodes must be there.
@@ -111,12 +111,14 @@ pub struct Candidate {
 
 /// One step towards being in a cluster, to be taken every few hundred milliseconds until [`Shared::is_member`].
 pub(super) async fn step(shared: &Shared, others: &[Candidate], expect: Option<Expect>) {
+    meet(shared, others);
     if shared.is_member() {
         return;
     }
     let formed = others.iter().find_map(|other| Some((other, other.formation?)));
     if let Some((member, formation)) = formed {
-        join(shared, member, formation).await;
+        join(shared, member, formation);
+        meet(shared, others);
         return;
     }
     let Some(expect) = expect else {
@@ -168,8 +170,8 @@ async fn initiate(shared: &Shared, members: BTreeMap<NodeId, Placement>, voters:
     shared.formation.withdraw(shared, formation);
 }
 
-/// Asks a member of a cluster, or the leader it names, to take this node in.
-async fn join(shared: &Shared, member: &Candidate, formation: FormationId) {
+/// Takes the formation of a cluster that there is, so that this node follows it; see `follow`.
+fn join(shared: &Shared, member: &Candidate, formation: FormationId) {
     let address = member.placement.address;
     if shared.is_formed() && !shared.links.is_formation(formation) {
         let own = shared.links.formation();
@@ -177,16 +179,11 @@ async fn join(shared: &Shared, member: &Candidate, formation: FormationId) {
         return;
     }
     shared.links.set_formation(formation);
-    let call = || Call::Join { node: shared.node, placement: shared.placement.clone() };
-    let mut peer = Peer { id: Some(member.node), address };
-    for _ in 0..3 {
-        match shared.links.call(&peer, &call(), CALL_MAX).await {
-            Ok(Answer::NotLeader { leader: Some((id, placement)) }) => {
-                peer = Peer { id: Some(id), address: placement.address };
-            }
-            Ok(Answer::Done) => return,
-            Ok(other) => return tracing::debug!(?other, "not taken in yet"),
-            Err(error) => return tracing::debug!(%error, "could not ask to be taken in"),
-        }
-    }
+}
+
+/// Lets `follow` know who else is in this node's formation.
+fn meet(shared: &Shared, others: &[Candidate]) {
+    let own = shared.links.formation();
+    let same = others.iter().filter(|other| own.is_some() && other.formation == Some(own));
+    shared.follow.meet(same.map(|other| (other.node, other.placement.clone())));
 }

@@ -36,11 +36,47 @@ impl LogStore {
         self.0.lock().log.index_before_last(bytes)
     }
 
+    /// The entries from `from` to `to`, up to about `bytes_max` bytes but at least one, and the id of the entry before them;
+    /// none when they are not all there any more.
+    pub(crate) fn read(&self, from: u64, to: u64, bytes_max: usize) -> Option<Piece> {
+        let inner = self.0.lock();
+        let at =
+            |index: u64| inner.log.range(index..=index, usize::MAX).first().map(RaftEntry::log_id);
+        let before = match from.checked_sub(1) {
+            Some(index) => {
+                let purged = inner.purged.filter(|id| id.index() == index);
+                Some(at(index).or(purged)?)
+            }
+            None => None,
+        };
+        let entries = inner.log.range(from..=to, bytes_max);
+        let is_there = entries.first().is_some_and(|first| first.index() == from);
+        is_there.then_some(Piece { before, entries })
+    }
+
+    /// The id of the entry at `index`, if it is there.
+    pub(crate) fn id_at(&self, index: u64) -> Option<LogId> {
+        self.0.lock().log.range(index..=index, usize::MAX).first().map(RaftEntry::log_id)
+    }
+
+    /// The id of the last entry that is gone from the beginning.
+    pub(crate) fn purged(&self) -> Option<LogId> {
+        self.0.lock().purged
+    }
+
     /// How many entries and bytes the log holds.
     pub(crate) fn size(&self) -> (usize, usize) {
         let inner = self.0.lock();
         (inner.log.len(), inner.log.bytes())
     }
+}
+
+/// Some consecutive entries.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    /// The id of the entry before the first; none when that is the first of all.
+    pub(crate) before: Option<LogId>,
+    pub(crate) entries: Vec<LogEntry>,
 }
 
 /// About how many bytes an entry takes.

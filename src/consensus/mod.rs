@@ -15,7 +15,10 @@ mod config;
 mod duties;
 mod engine;
 mod feed;
+mod follow;
 mod formation;
+mod intake;
+mod lag;
 mod log;
 mod losses;
 mod machine;
@@ -24,8 +27,11 @@ mod notices;
 mod pending;
 mod raft;
 mod reads;
+mod relay;
+mod ring;
 mod serve;
 mod shared;
+mod sources;
 mod state;
 mod status;
 #[cfg(test)]
@@ -48,6 +54,7 @@ use tokio::time::Instant;
 pub use self::clients::{BOUND_MAX, Client, Clients};
 pub use self::config::{Config, Timing, Voting};
 pub use self::formation::{Candidate, Expect};
+pub use self::lag::Lag;
 pub use self::notices::Notice;
 use self::pending::{Pending, Submission};
 use self::raft::Raft;
@@ -199,6 +206,8 @@ impl Consensus {
             clients,
             is_let_go: AtomicBool::new(false),
             renewed: Mutex::new(Instant::now()),
+            relay: relay::Relay::default(),
+            follow: follow::Follow::default(),
             submission_max: parts.submission_max,
             rng: Mutex::new(StdRng::from_seed(parts.rng_seed)),
         });
@@ -211,6 +220,8 @@ impl Consensus {
         tasks.spawn(alarm("duties").over(duties::run(Arc::clone(&shared))));
         let releases = clients::run(Arc::clone(&shared), submissions.clone());
         tasks.spawn(alarm("releases").over(releases));
+        tasks.spawn(alarm("relay").over(relay::run(Arc::clone(&shared))));
+        tasks.spawn(alarm("follow").over(follow::run(Arc::clone(&shared))));
         tasks.spawn(alarm("session").over(duties::keep_session(Arc::clone(&shared))));
         let tasks = Arc::new(Mutex::new(tasks));
         let notices = Arc::new(Mutex::new(Some(notices)));

@@ -12,11 +12,11 @@ use openraft::raft::AppendEntriesRequest;
 use openraft::type_config::alias::SnapshotOf;
 use parking_lot::Mutex;
 
-use super::feed;
 use super::machine::SnapshotData;
 use super::raft::Types;
 use super::shared::Shared;
 use super::wire::{Answer, Call, SnapshotDone, SnapshotHeader};
+use super::{feed, relay};
 use crate::codec;
 use crate::ids::FormationId;
 use crate::keyspace::Restore;
@@ -48,6 +48,7 @@ pub(super) async fn serve(shared: Arc<Shared>, inbound: Inbound) {
             Class::Append => serve_append(&shared, inbound).await,
             Class::Snapshot => serve_snapshot(&shared, inbound).await,
             Class::Forward => feed::serve(&shared, inbound).await,
+            Class::Follow => relay::serve(&shared, inbound).await,
             Class::Gossip | Class::Control | Class::Publish => Ok(()),
         }
     };
@@ -87,7 +88,6 @@ async fn answer(shared: &Arc<Shared>, formation: FormationId, call: Call) -> Ans
         Call::Open { nonce, node, placement } => {
             shared.duties.open_session(shared, nonce, node, placement).await
         }
-        Call::Join { node, placement } => shared.duties.take_in(shared, node, placement).await,
         Call::Leave { node, session } => shared.duties.let_go(shared, node, session).await,
     }
 }
@@ -104,7 +104,12 @@ async fn answer_raft(shared: &Shared, call: Call) -> Answer {
             Err(error) => refused(&error),
         },
         Call::Append(request) => match shared.raft().append_entries(request).await {
-            Ok(response) => Answer::Append(response),
+            Ok(response) => {
+                if response.is_success() {
+                    shared.follow.hear();
+                }
+                Answer::Append(response)
+            }
             Err(error) => refused(&error),
         },
         Call::TransferLeader(request) => {
@@ -116,7 +121,6 @@ async fn answer_raft(shared: &Shared, call: Call) -> Answer {
         Call::ReadIndex
         | Call::Renew { .. }
         | Call::Open { .. }
-        | Call::Join { .. }
         | Call::Leave { .. }
         | Call::Promise { .. }
         | Call::Withdraw { .. } => Answer::Refused { reason: "not a message of Raft".to_owned() },
@@ -142,6 +146,9 @@ async fn serve_append(shared: &Shared, inbound: Inbound) -> Result<(), crate::tr
     });
     let mut results = Box::pin(shared.raft().stream_append(requests));
     while let Some(Ok(result)) = results.next().await {
+        if result.is_ok() {
+            shared.follow.hear();
+        }
         sender.send(codec::encode(&result)).await?;
     }
     sender.finish();

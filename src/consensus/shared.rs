@@ -21,7 +21,7 @@ use super::config::{Config, Timing, Voting};
 use super::raft::{Raft, StoredMembership};
 use super::state::State;
 use super::wire::{Answer, Call};
-use super::{GROUP, duties, formation, log};
+use super::{GROUP, duties, follow, formation, log, relay};
 use crate::codec;
 use crate::host::Host;
 use crate::ids::{FormationId, NodeId, Placement};
@@ -92,6 +92,8 @@ pub(super) struct Shared {
     pub(super) state: Arc<State>,
     pub(super) formation: formation::Formation,
     pub(super) duties: duties::Duties,
+    pub(super) relay: relay::Relay,
+    pub(super) follow: follow::Follow,
     pub(super) clients: Clients,
     /// The others go on without this node, which is leaving.
     pub(super) is_let_go: AtomicBool,
@@ -120,7 +122,10 @@ impl Shared {
     pub(super) fn leader(&self) -> Option<(NodeId, Placement)> {
         let metrics = self.raft().server_metrics();
         let metrics = metrics.borrow_watched();
-        let leader = metrics.current_leader?;
+        let leader = match self.newer_leader(metrics.vote) {
+            Some(newer) => newer?,
+            None => metrics.current_leader?,
+        };
         Some((leader, metrics.membership_config.get_node(&leader)?.clone()))
     }
 
@@ -133,9 +138,9 @@ impl Shared {
         self.membership().voter_ids().collect()
     }
 
-    /// Tells whether this node is in the group, as a voter or learner.
+    /// Tells whether this node has something of a formation's state, whether or not it votes.
     pub(super) fn is_member(&self) -> bool {
-        self.membership().get_node(&self.node).is_some()
+        self.links.formation().is_some() && self.state.position().0.is_some()
     }
 
     /// Tells whether anything of a formation has reached this node's log.

@@ -9,6 +9,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Instant as _, ServerState};
 
 use super::Consensus;
+use super::lag::Lag;
 use super::shared::Shared;
 use crate::ids::{FormationId, NodeId, Placement, SessionId};
 
@@ -50,6 +51,12 @@ pub struct Status {
     pub waiting: usize,
     /// Entries and bytes in this node's log.
     pub log: (usize, usize),
+    /// The node that feeds this one, if it does not vote.
+    pub follows: Option<NodeId>,
+    /// How far this node is behind the one that feeds it; zero if it votes.
+    pub lag: Lag,
+    /// How many nodes this one feeds.
+    pub feeds: usize,
 }
 
 impl Shared {
@@ -59,6 +66,13 @@ impl Shared {
         let metrics = metrics.borrow_watched();
         let heard = metrics.heartbeat.as_ref()?.get(&node)?.as_ref()?;
         Some(heard.elapsed())
+    }
+
+    /// How long ago, on the leader, a majority last answered.
+    pub(super) fn quorum_age(&self) -> Option<Duration> {
+        let metrics = self.raft().metrics();
+        let metrics = metrics.borrow_watched();
+        Some(metrics.last_quorum_acked.as_ref()?.elapsed())
     }
 
     /// The index of the last entry in the latest snapshot.
@@ -124,6 +138,9 @@ impl Consensus {
             sessions,
             waiting,
             log: shared.log.size(),
+            follows: shared.follow.source(),
+            lag: shared.follow.lag(shared.state.applied_index()),
+            feeds: shared.relay.fed(),
         }
     }
 }

@@ -5,13 +5,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, TransferLeaderResponse,
     VoteRequest, VoteResponse,
 };
 use serde::{Deserialize, Serialize};
 
-use super::raft::{SnapshotMeta, Types, Vote};
+use super::raft::{LogId, SnapshotMeta, Types, Vote};
+use super::sources::Urgency;
 use crate::command::Request;
 use crate::ids::{FormationId, NodeId, Placement, SessionId};
 use crate::time::Timestamp;
@@ -33,8 +35,6 @@ pub(super) enum Call {
     Renew { session: SessionId },
     /// Open a session for me.
     Open { nonce: u64, node: NodeId, placement: Placement },
-    /// Take me in.
-    Join { node: NodeId, placement: Placement },
     /// I am about to stop.
     Leave { node: NodeId, session: Option<SessionId> },
     /// Promise to take part in my first formation and in no other.
@@ -97,4 +97,54 @@ pub(super) struct SnapshotHeader {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SnapshotDone {
     pub(super) vote: Vote,
+}
+
+/// The first frame of a follower: what it has. Nothing else follows from its side.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Wish {
+    pub(super) node: NodeId,
+    /// The last entry that it has applied.
+    pub(super) applied: Option<LogId>,
+    /// The snapshot of which it has a beginning.
+    pub(super) begun: Option<Begun>,
+    pub(super) urgency: Urgency,
+}
+
+/// The beginning of a snapshot. Equal states give equal chunks, so any source that has this snapshot can go on with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Begun {
+    /// The last entry in it.
+    pub(super) last: LogId,
+    /// How many chunks have come.
+    pub(super) chunks: u64,
+}
+
+/// What a source sends to a follower.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Supply {
+    /// Committed entries.
+    Entries(AppendEntriesRequest<Types>),
+    /// Nothing new, or this beside it; renews no lease.
+    Alive(Alive),
+    /// A snapshot begins, with the chunk of this number.
+    Snapshot { vote: Vote, meta: SnapshotMeta, from: u64 },
+    /// Its next chunk.
+    Chunk(Bytes),
+    /// That was the last one.
+    SnapshotEnd,
+    /// Not from here; ask these.
+    Refused { reason: String, others: Vec<(NodeId, Placement)> },
+}
+
+/// How a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Alive {
+    /// What it has committed and applied.
+    pub(super) committed: u64,
+    /// The newest vote that it knows of.
+    pub(super) vote: Vote,
+    /// How long ago it, or the voter at the beginning of its chain, has heard of a leader.
+    pub(super) age_ms: u64,
+    /// How many nodes stand between it and a voter, itself included; zero for a voter.
+    pub(super) depth: u8,
 }

@@ -206,7 +206,8 @@ fn timing(config: &Config) -> Timing {
 fn submission_max(config: &Config) -> usize {
     const ENVELOPE: u64 = 1024 * 1024;
     let frames = &config.transport.frame_max;
-    let most = frames.append.min(frames.forward).as_u64().saturating_sub(ENVELOPE / 2);
+    let most =
+        frames.append.min(frames.forward).min(frames.follow).as_u64().saturating_sub(ENVELOPE / 2);
     usize::try_from(most).unwrap_or(usize::MAX)
 }
 
@@ -221,7 +222,7 @@ async fn serve(node: Node, inbound: Inbound) {
     match inbound.purpose.class {
         Class::Gossip => gossip::serve(node, inbound).await,
         Class::Publish => node.0.pubsub.handle(inbound),
-        Class::Control | Class::Append | Class::Snapshot | Class::Forward => {
+        Class::Control | Class::Append | Class::Snapshot | Class::Forward | Class::Follow => {
             node.0.consensus.serve(inbound).await;
         }
     }

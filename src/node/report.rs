@@ -2,6 +2,8 @@
 //!
 //! Owns how their reports become one. Does not decide anything. Invariant: never waits.
 
+use std::collections::BTreeMap;
+
 use super::config::ClusterConfig;
 use super::lifecycle::Phase;
 use super::status::{ClusterStatus, MemberStatus, NodeStatus, RaftStatus, Role, State, Status};
@@ -58,17 +60,18 @@ impl Node {
     }
 
     fn members(&self, raft: &consensus::Status) -> Vec<MemberStatus> {
+        let sessions = self.0.consensus.sessions().borrow().clone();
+        let follows = |id: &NodeId| sessions.values().any(|peer| peer.node == *id);
         let role = |id: &NodeId| {
             if raft.leader.as_ref() == Some(id) {
                 Some(Role::Leader)
             } else if raft.voters.contains(id) {
                 Some(Role::Follower)
             } else {
-                raft.members.contains_key(id).then_some(Role::Observer)
+                (raft.members.contains_key(id) || follows(id)).then_some(Role::Observer)
             }
         };
         let view = self.0.membership.view();
-        let sessions = self.0.consensus.sessions().borrow().clone();
         let known = view.values().map(|member| MemberStatus {
             id: member.id,
             name: member.facts.name.clone(),
@@ -76,13 +79,15 @@ impl Node {
             alive: member.alive && member.facts.state != membership::State::Leaving,
             role: role(&member.id),
         });
-        let unknown = raft.members.iter().filter(|(id, _)| !view.contains_key(id));
+        let in_session = sessions.values().map(|peer| (&peer.node, &peer.placement));
+        let placements: BTreeMap<_, _> = raft.members.iter().chain(in_session).collect();
+        let unknown = placements.into_iter().filter(|(id, _)| !view.contains_key(id));
         let unknown = unknown.map(|(id, placement)| MemberStatus {
             id: *id,
             name: placement.name.clone(),
             address: placement.address,
             // Gossip is slower than consensus: a node that has just joined is known by its session first.
-            alive: *id == self.0.id || sessions.values().any(|peer| peer.node == *id),
+            alive: *id == self.0.id || follows(id),
             role: role(id),
         });
         let mut members: Vec<_> = known.chain(unknown).collect();

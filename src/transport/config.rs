@@ -136,7 +136,7 @@ pub struct FrameMax {
     pub gossip: ByteSize,
     /// Votes, read indices, formation and other small calls. Default 1 MiB.
     pub control: ByteSize,
-    /// Log entries for followers and observers. Default 32 MiB; must hold the largest value and some more.
+    /// Log entries for voters. Default 32 MiB; must hold the largest value and some more.
     pub append: ByteSize,
     /// Pieces of a snapshot. Default 32 MiB. A piece is about 1 MiB unless one element alone is larger.
     pub snapshot: ByteSize,
@@ -144,6 +144,8 @@ pub struct FrameMax {
     pub forward: ByteSize,
     /// Published messages. Default 32 MiB; must hold the largest message and some more.
     pub publish: ByteSize,
+    /// Entries and pieces of a snapshot for observers. Default 32 MiB; must hold the largest value and some more.
+    pub follow: ByteSize,
 }
 
 impl Default for FrameMax {
@@ -155,6 +157,7 @@ impl Default for FrameMax {
             snapshot: ByteSize::mib(32),
             forward: ByteSize::mib(32),
             publish: ByteSize::mib(32),
+            follow: ByteSize::mib(32),
         }
     }
 }
@@ -175,6 +178,7 @@ impl FrameMax {
             Class::Snapshot => self.snapshot,
             Class::Forward => self.forward,
             Class::Publish => self.publish,
+            Class::Follow => self.follow,
         }
     }
 }

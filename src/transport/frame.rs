@@ -201,6 +201,12 @@ impl FrameReceiver {
         Ok(frames)
     }
 
+    /// How many bytes have arrived of the frame that is not there whole yet.
+    #[must_use]
+    pub fn arrived(&self) -> usize {
+        self.buffer.len()
+    }
+
     fn end(&self) -> Result<Option<Bytes>, Error> {
         if self.buffer.is_empty() {
             return Ok(None);

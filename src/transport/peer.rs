@@ -69,12 +69,21 @@ pub enum Class {
     Forward,
     /// Published messages.
     Publish,
+    /// Committed entries and snapshots for nodes outside the Raft group.
+    Follow,
 }
 
 impl Class {
     /// Every class, in the order of their numbers.
-    pub const ALL: [Self; 6] =
-        [Self::Gossip, Self::Control, Self::Append, Self::Snapshot, Self::Forward, Self::Publish];
+    pub const ALL: [Self; 7] = [
+        Self::Gossip,
+        Self::Control,
+        Self::Append,
+        Self::Snapshot,
+        Self::Forward,
+        Self::Publish,
+        Self::Follow,
+    ];
 
     /// Gives the QUIC stream priority: of the data that waits here, the higher goes first.
     pub(super) const fn priority(self) -> i32 {
@@ -82,6 +91,7 @@ impl Class {
             Self::Control | Self::Append => 10,
             Self::Gossip => 8,
             Self::Forward => 5,
+            Self::Follow => 3,
             Self::Publish => 0,
             Self::Snapshot => -5,
         }
@@ -97,6 +107,7 @@ impl fmt::Display for Class {
             Self::Snapshot => "snapshot",
             Self::Forward => "forward",
             Self::Publish => "publish",
+            Self::Follow => "follow",
         })
     }
 }

@@ -150,6 +150,7 @@ impl<R, H> File<R, H> {
             ("transport.frame_max.append", frames.append),
             ("transport.frame_max.forward", frames.forward),
             ("transport.frame_max.snapshot", frames.snapshot),
+            ("transport.frame_max.follow", frames.follow),
         ] {
             if value.1 + FRAME_MARGIN > frame.1 {
                 return Err(Error::relation(frame, "at least 1 MiB above", value));

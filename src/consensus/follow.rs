@@ -1,0 +1,395 @@
+//! The follower's side: a node that does not vote gets the committed entries from one source at a time.
+//!
+//! Owns which source that is and when to seek another, the beginning of a snapshot that a source did not end, and what is known
+//! of the lag. Invariants: never two sources at once; what a source sends reaches the engine only if a source that keeps the
+//! rules could have sent it, since the engine stops at anything else.
+//!
+//! Why this is sound: each entry that comes is committed, under the vote of an elected leader that has it in its log. To the
+//! engine the source looks like that leader, slow but truthful. Nothing is acknowledged to a leader, so nothing is
+//! counted for a majority; a later leader that takes this node in finds a log that agrees with its own. A node outside the
+//! membership never stands for election, however long it hears nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, MissedTickBehavior, timeout};
+
+use super::intake::{Begin, Intake};
+use super::lag::{Lag, Marks};
+use super::raft::Vote;
+use super::shared::Shared;
+use super::sources::{self, Attempt, Field, Stand};
+use super::wire::{Alive, Supply, Wish};
+use crate::codec;
+use crate::ids::{NodeId, Placement};
+use crate::transport::{Class, FrameReceiver, Peer};
+
+/// How long it may take to open a stream to a source.
+const OPEN_MAX: Duration = Duration::from_secs(1);
+/// How long to wait when no source takes this node on.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How many heartbeats may pass without a byte from the source.
+const SILENT_HEARTBEATS: u32 = 10;
+/// How many possible sources are remembered beside the voters.
+const KNOWN_MAX: usize = 1024;
+
+/// The source of this node.
+#[derive(Clone, Copy, Debug)]
+struct Upstream {
+    node: NodeId,
+    since: Instant,
+    /// When and what it last told of itself.
+    told: Option<(Instant, Alive)>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    upstream: Option<Upstream>,
+    marks: Marks,
+    /// Nodes of this formation that gossip or a source told of.
+    known: BTreeMap<NodeId, Placement>,
+}
+
+/// What this node knows of its sources.
+#[derive(Debug)]
+pub(super) struct Follow {
+    inner: Mutex<Inner>,
+    /// When a leader last spoke to this node itself.
+    heard: Mutex<Instant>,
+}
+
+impl Default for Follow {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), heard: Mutex::new(Instant::now()) }
+    }
+}
+
+impl Follow {
+    /// Notes that a leader has spoken to this node.
+    pub(super) fn hear(&self) {
+        *self.heard.lock() = Instant::now();
+    }
+
+    /// How long ago a leader last spoke to this node.
+    fn heard(&self) -> Duration {
+        self.heard.lock().elapsed()
+    }
+
+    /// Learns of nodes of this formation.
+    pub(super) fn meet(&self, nodes: impl IntoIterator<Item = (NodeId, Placement)>) -> bool {
+        let mut inner = self.inner.lock();
+        let before = inner.known.len();
+        for (node, placement) in nodes {
+            if inner.known.len() < KNOWN_MAX || inner.known.contains_key(&node) {
+                inner.known.insert(node, placement);
+            }
+        }
+        inner.known.len() > before
+    }
+
+    /// The source that feeds this node.
+    pub(super) fn source(&self) -> Option<NodeId> {
+        self.inner.lock().upstream.filter(|up| up.told.is_some()).map(|up| up.node)
+    }
+
+    /// How far this node is behind its source.
+    pub(super) fn lag(&self, applied: u64) -> Lag {
+        self.inner.lock().marks.lag(Instant::now(), applied)
+    }
+
+    /// How long ago the voter at the beginning of this node's chain heard of a leader, and how long the chain is.
+    fn chain(&self) -> Option<(Duration, u8)> {
+        let (at, alive) = self.inner.lock().upstream?.told?;
+        let age = Duration::from_millis(alive.age_ms).saturating_add(at.elapsed());
+        Some((age, alive.depth.saturating_add(1)))
+    }
+
+    /// The newest vote that the source knows of.
+    fn vote(&self) -> Option<Vote> {
+        let (_, alive) = self.inner.lock().upstream?.told?;
+        Some(alive.vote)
+    }
+}
+
+impl Shared {
+    fn votes(&self) -> bool {
+        self.membership().voter_ids().any(|id| id == self.node)
+    }
+
+    fn must_follow(&self) -> bool {
+        sources::must_follow(&Stand {
+            has_formation: self.links.formation().is_some(),
+            leads: self.is_leader(),
+            votes: self.votes(),
+            heard: self.follow.heard(),
+            election_max: self.timing.election_max,
+        })
+    }
+
+    /// How long ago this node, or the voter at the beginning of the chain that feeds it, heard of a leader; and how many nodes
+    /// stand between this one and that voter.
+    pub(super) fn freshness(&self) -> (Duration, u8) {
+        if self.is_leader() {
+            // Alone it needs nobody's word; else the last one of a majority counts.
+            let alone = self.voters().len() <= 1;
+            let age = if alone { Some(Duration::ZERO) } else { self.quorum_age() };
+            return (age.unwrap_or(Duration::MAX), 0);
+        }
+        let own = self.votes().then(|| (self.follow.heard(), 0));
+        let chain = self.follow.chain();
+        let best = own.into_iter().chain(chain).min_by_key(|(age, _)| *age);
+        best.unwrap_or((Duration::MAX, u8::MAX))
+    }
+
+    /// The leader that this node's source knows of, if that is newer than what the engine knows.
+    pub(super) fn newer_leader(&self, own: Vote) -> Option<Option<NodeId>> {
+        let vote = self.follow.vote().filter(|vote| vote.leader_id > own.leader_id)?;
+        Some(vote.committed.then_some(vote.leader_id.node_id))
+    }
+
+    fn placement_of(&self, node: NodeId) -> Option<Placement> {
+        if let Some(placement) = self.membership().get_node(&node) {
+            return Some(placement.clone());
+        }
+        let sessions = self.state.sessions();
+        let by_session = sessions.borrow().values().find(|peer| peer.node == node).cloned();
+        let known = || self.follow.inner.lock().known.get(&node).cloned();
+        by_session.map(|peer| peer.placement).or_else(known)
+    }
+
+    fn field(&self, lost: Option<NodeId>) -> Field {
+        let sessions = self.state.sessions();
+        let open: Vec<_> = sessions.borrow().values().map(|peer| peer.node).collect();
+        let known: Vec<_> = self.follow.inner.lock().known.keys().copied().collect();
+        let leader = self.leader().map(|(id, _)| id);
+        let others = known.into_iter().chain(open).filter(|id| *id != self.node).collect();
+        Field { me: self.node, leader, voters: self.voters(), others, lost }
+    }
+}
+
+/// How following one source ended.
+#[derive(Debug)]
+enum End {
+    /// It does not take this node on; whether it told of nodes that were not known.
+    Refused { is_news: bool, reason: String },
+    /// It could not be reached, or sent nothing.
+    Failed(String),
+    /// It has fed this node, and that is over.
+    Over(String),
+}
+
+/// Follows whenever this node has to. Runs until the node is dropped.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(shared.timing.heartbeat);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut begun = None;
+    let mut lost = None;
+    loop {
+        ticks.tick().await;
+        if shared.must_follow() {
+            lost = round(&shared, &mut begun, lost).await;
+        }
+    }
+}
+
+/// Asks one source after the other until one has fed this node. Gives the source that is lost then.
+async fn round(
+    shared: &Arc<Shared>,
+    begun: &mut Option<Begin>,
+    lost: Option<NodeId>,
+) -> Option<NodeId> {
+    for attempt in sources::attempts(&shared.field(lost)) {
+        let Some(placement) = shared.placement_of(attempt.source) else {
+            continue;
+        };
+        let peer = Peer { id: Some(attempt.source), address: placement.address };
+        let end = follow(shared, &peer, attempt, begun).await;
+        let source = placement.name;
+        match end {
+            End::Refused { is_news, reason } => {
+                tracing::debug!(source, reason, "a source refuses");
+                if is_news {
+                    return lost;
+                }
+            }
+            End::Failed(reason) => tracing::debug!(source, reason, "no source"),
+            End::Over(reason) => {
+                tracing::info!(source, reason, "seeking another source");
+                return Some(attempt.source);
+            }
+        }
+        if !shared.must_follow() {
+            return None;
+        }
+    }
+    tokio::time::sleep(PAUSE).await;
+    None
+}
+
+/// Follows one source until that ends.
+async fn follow(
+    shared: &Arc<Shared>,
+    peer: &Peer,
+    attempt: Attempt,
+    begun: &mut Option<Begin>,
+) -> End {
+    let purpose = shared.links.purpose(Class::Follow);
+    let opened = timeout(OPEN_MAX, shared.links.transport.open(peer, purpose)).await;
+    let (mut sender, receiver, _) = match opened {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => return End::Failed(error.to_string()),
+        Err(_) => return End::Failed("it does not answer".to_owned()),
+    };
+    let wish = Wish {
+        node: shared.node,
+        applied: shared.state.position().0,
+        begun: begun.as_ref().and_then(Begin::stand),
+        urgency: attempt.urgency,
+    };
+    if let Err(error) = sender.send(codec::encode(&wish)).await {
+        return End::Failed(error.to_string());
+    }
+    let mut stream = Stream {
+        shared,
+        source: attempt.source,
+        receiver,
+        arrived: 0,
+        intake: Intake::new(Arc::clone(shared), begun),
+        is_fed: false,
+    };
+    shared.follow.inner.lock().upstream =
+        Some(Upstream { node: attempt.source, since: Instant::now(), told: None });
+    let end = stream.run().await;
+    stream.intake.close().await;
+    let mut inner = shared.follow.inner.lock();
+    inner.upstream = None;
+    inner.marks.forget();
+    drop(inner);
+    sender.finish();
+    match end {
+        End::Over(reason) if !stream.is_fed => End::Failed(reason),
+        end => end,
+    }
+}
+
+/// The stream from one source.
+struct Stream<'a> {
+    shared: &'a Arc<Shared>,
+    source: NodeId,
+    receiver: FrameReceiver,
+    /// How many bytes of a frame had arrived when it was last looked.
+    arrived: usize,
+    intake: Intake<'a>,
+    is_fed: bool,
+}
+
+impl Stream<'_> {
+    async fn run(&mut self) -> End {
+        let mut ticks = tokio::time::interval(self.shared.timing.heartbeat);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let silence_max = self.shared.timing.heartbeat.saturating_mul(SILENT_HEARTBEATS);
+        let mut applied = self.shared.state.applied();
+        let mut heard = Instant::now();
+        loop {
+            tokio::select! {
+                biased;
+                failed = self.intake.failed() => return End::Over(failed),
+                frame = self.receiver.receive() => {
+                    heard = Instant::now();
+                    let frame = match frame {
+                        Ok(Some(frame)) => frame,
+                        Ok(None) => return End::Over("it has ended the stream".to_owned()),
+                        Err(error) => return End::Over(error.to_string()),
+                    };
+                    if let Err(end) = self.take(&frame).await {
+                        return end;
+                    }
+                }
+                moved = applied.changed() => {
+                    let index = *applied.borrow_and_update();
+                    let clock = self.shared.clock.now();
+                    self.shared.follow.inner.lock().marks.reach(clock, index);
+                    if moved.is_err() {
+                        return End::Over("stopped".to_owned());
+                    }
+                }
+                _ = ticks.tick() => {
+                    // A large frame on a slow link is not silence.
+                    let arrived = self.receiver.arrived();
+                    if arrived != self.arrived {
+                        (self.arrived, heard) = (arrived, Instant::now());
+                    }
+                    if heard.elapsed() > silence_max {
+                        return End::Over(format!("silent for {:?}", heard.elapsed()));
+                    }
+                    if let Some(reason) = self.reason_to_leave() {
+                        return End::Over(reason.to_owned());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, frame: &[u8]) -> Result<(), End> {
+        let Ok(supply) = codec::decode::<Supply>(frame) else {
+            return Err(End::Over("it sent something that is no frame".to_owned()));
+        };
+        let taken = match supply {
+            Supply::Alive(alive) => {
+                self.note(alive);
+                Ok(())
+            }
+            Supply::Entries(request) => {
+                if let Some((index, at)) = Intake::announced(&request) {
+                    self.shared.follow.inner.lock().marks.announce(Instant::now(), index, at);
+                }
+                self.intake.append(request).await
+            }
+            Supply::Snapshot { vote, meta, from } => self.intake.begin(vote, meta, from),
+            Supply::Chunk(chunk) => self.intake.chunk(&chunk),
+            Supply::SnapshotEnd => self.intake.install().await,
+            Supply::Refused { reason, others } => {
+                let is_news = self.shared.follow.meet(others);
+                return Err(End::Refused { is_news, reason });
+            }
+        };
+        taken.map_err(End::Over)
+    }
+
+    fn note(&mut self, alive: Alive) {
+        if !std::mem::replace(&mut self.is_fed, true) {
+            tracing::info!(source = %self.source, committed = alive.committed, "following");
+        }
+        let mut inner = self.shared.follow.inner.lock();
+        if let Some(upstream) = &mut inner.upstream {
+            upstream.told = Some((Instant::now(), alive));
+        }
+        inner.marks.announce(Instant::now(), alive.committed, None);
+        let clock = self.shared.clock.now();
+        inner.marks.reach(clock, self.shared.state.applied_index());
+    }
+
+    fn reason_to_leave(&self) -> Option<&'static str> {
+        let shared = self.shared;
+        if !shared.must_follow() {
+            return Some("this node votes");
+        }
+        let since = shared.follow.inner.lock().upstream.map(|up| up.since.elapsed())?;
+        let patience = sources::stale_after(shared.timing.election_max);
+        let (age, depth) = shared.follow.chain().unwrap_or((Duration::ZERO, 0));
+        // A source that was taken as the last resort is left only after a while.
+        if since <= patience {
+            return None;
+        }
+        let leader = shared.leader().map(|(id, _)| id);
+        if sources::should_spare(self.source, leader, shared.voters().len()) {
+            return Some("it leads, and others vote too");
+        }
+        if age > patience {
+            return Some("it has not heard of a leader lately");
+        }
+        (depth > sources::DEPTH_MAX).then_some("too many observers follow each other")
+    }
+}

@@ -1,0 +1,224 @@
+//! What a follower does with what its source sends: entries and snapshots go to the engine, once they are checked.
+//!
+//! Owns the order of the two, and the beginning of a snapshot across streams. Invariant: nothing reaches the engine that could
+//! make it stop; the engine takes a gap, an uncommitted vote or a snapshot from the future for the end of the world.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::entry::RaftEntry;
+use openraft::raft::AppendEntriesRequest;
+use openraft::type_config::alias::SnapshotOf;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::machine::SnapshotData;
+use super::raft::{LogEntry, LogId, SnapshotMeta, Types, Vote};
+use super::shared::Shared;
+use super::wire::Begun;
+use crate::keyspace::Restore;
+use crate::time::Timestamp;
+
+/// How many frames of entries wait for the engine.
+const QUEUE_MAX: usize = 16;
+/// How long the engine may take for what it has when a stream ends.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+
+/// The beginning of a snapshot.
+#[derive(Debug)]
+pub(super) struct Begin {
+    vote: Vote,
+    meta: SnapshotMeta,
+    restore: Restore,
+    chunks: u64,
+}
+
+impl Begin {
+    /// What a source must know to go on with it.
+    pub(super) fn stand(&self) -> Option<Begun> {
+        Some(Begun { last: self.meta.last_log_id?, chunks: self.chunks })
+    }
+}
+
+/// The way of entries into the engine. Ends with the first that the engine refuses.
+#[derive(Debug)]
+struct Lane {
+    outbox: Option<mpsc::Sender<AppendEntriesRequest<Types>>>,
+    /// Gives why it ended.
+    drain: JoinHandle<String>,
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.drain.abort();
+    }
+}
+
+/// What takes the frames of one stream.
+pub(super) struct Intake<'a> {
+    shared: Arc<Shared>,
+    begun: &'a mut Option<Begin>,
+    lane: Option<Lane>,
+}
+
+impl<'a> Intake<'a> {
+    pub(super) const fn new(shared: Arc<Shared>, begun: &'a mut Option<Begin>) -> Self {
+        Self { shared, begun, lane: None }
+    }
+
+    /// The last index of a frame, and the leader's stamp on that entry.
+    pub(super) fn announced(
+        request: &AppendEntriesRequest<Types>,
+    ) -> Option<(u64, Option<Timestamp>)> {
+        let last = request.entries.last()?;
+        let at = match &last.payload {
+            openraft::EntryPayload::Normal(proposal) => Some(proposal.0.at),
+            openraft::EntryPayload::Blank | openraft::EntryPayload::Membership(_) => None,
+        };
+        Some((last.index(), at))
+    }
+
+    /// Waits until the engine has refused entries; gives why.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(super) async fn failed(&mut self) -> String {
+        match &mut self.lane {
+            Some(lane) => {
+                let why = (&mut lane.drain).await;
+                self.lane = None;
+                why.unwrap_or_else(|_| "the engine has stopped".to_owned())
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Hands entries to the engine.
+    pub(super) async fn append(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+    ) -> Result<(), String> {
+        if !is_sound(&request) {
+            return Err("it sent entries that no leader could have sent".to_owned());
+        }
+        let shared = &self.shared;
+        let lane = self.lane.get_or_insert_with(|| open(shared));
+        let Some(outbox) = &lane.outbox else {
+            return Err("the way into the engine is closed".to_owned());
+        };
+        // When the lane has ended, it says why by its own end.
+        let _ended = outbox.send(request).await;
+        Ok(())
+    }
+
+    /// Begins a snapshot, or goes on with the one that was begun.
+    pub(super) fn begin(
+        &mut self,
+        vote: Vote,
+        meta: SnapshotMeta,
+        from: u64,
+    ) -> Result<(), String> {
+        let covers = |last: LogId| vote.committed && *last.committed_leader_id() <= vote.leader_id;
+        if !meta.last_log_id.is_some_and(covers) {
+            return Err("it sent a snapshot that no leader could have sent".to_owned());
+        }
+        if let Some(begun) = self.begun.as_mut().filter(|_| from > 0)
+            && begun.meta.last_log_id == meta.last_log_id
+            && begun.chunks == from
+        {
+            tracing::info!(from, "going on with a snapshot");
+            begun.vote = vote;
+            return Ok(());
+        }
+        *self.begun = None;
+        if from > 0 {
+            return Err("it goes on with a snapshot that was not begun".to_owned());
+        }
+        let restore = Restore::new(self.shared.state.limits());
+        *self.begun = Some(Begin { vote, meta, restore, chunks: 0 });
+        Ok(())
+    }
+
+    /// Takes one chunk.
+    pub(super) fn chunk(&mut self, chunk: &[u8]) -> Result<(), String> {
+        let begun = self.begun.as_mut().ok_or("it sent a chunk of no snapshot")?;
+        begun.chunks = begun.chunks.saturating_add(1);
+        begun.restore.feed(chunk).map_err(|error| {
+            *self.begun = None;
+            error.to_string()
+        })
+    }
+
+    /// Puts the snapshot into the engine, behind all entries that came before it.
+    pub(super) async fn install(&mut self) -> Result<(), String> {
+        self.close().await;
+        let begun = self.begun.take().ok_or("it ended no snapshot")?;
+        let Begin { vote, meta, restore, chunks } = begun;
+        let keyspace = restore.finish().map_err(|error| error.to_string())?;
+        let raft = self.shared.raft();
+        let committed = raft.metrics().borrow_watched().local_committed;
+        let is_newer = |last: LogId| committed.is_none_or(|own| last.index() > own.index());
+        if !meta.last_log_id.is_some_and(is_newer) {
+            return Ok(());
+        }
+        let index = meta.last_log_id.map(|last| last.index());
+        let snapshot = SnapshotData::Received(Arc::new(Mutex::new(Some(keyspace))));
+        let snapshot = SnapshotOf::<Types, _> { meta, snapshot };
+        let installed = raft.install_full_snapshot(vote, snapshot).await;
+        let response = installed.map_err(|error| error.to_string())?;
+        if response.vote.leader_id > vote.leader_id {
+            return Err(format!("this node knows of a newer vote, {}", response.vote));
+        }
+        tracing::info!(?index, chunks, "installed a snapshot");
+        Ok(())
+    }
+
+    /// Waits until the engine has taken all entries that came.
+    pub(super) async fn close(&mut self) {
+        if let Some(mut lane) = self.lane.take() {
+            lane.outbox = None;
+            // One that does not end in time is ended.
+            let _late = timeout(CLOSE_MAX, &mut lane.drain).await;
+        }
+    }
+}
+
+fn open(shared: &Arc<Shared>) -> Lane {
+    let (outbox, inbox) = mpsc::channel(QUEUE_MAX);
+    let requests = futures_util::stream::unfold(inbox, |mut inbox| async {
+        inbox.recv().await.map(|request| (request, inbox))
+    });
+    let raft = shared.raft();
+    let drain = tokio::spawn(async move {
+        let mut results = Box::pin(raft.stream_append(requests));
+        while let Some(result) = results.next().await {
+            match result {
+                Ok(Ok(_)) => {}
+                Ok(Err(refused)) => return format!("the engine refused its entries: {refused}"),
+                Err(fatal) => return fatal.to_string(),
+            }
+        }
+        "the way into the engine is closed".to_owned()
+    });
+    Lane { outbox: Some(outbox), drain }
+}
+
+/// Tells whether entries are such as a leader sends: consecutive, none newer than the vote, the vote that of an elected leader,
+/// and nothing said to be committed that is not among them.
+fn is_sound(request: &AppendEntriesRequest<Types>) -> bool {
+    let mut before = request.prev_log_id;
+    let follows = |entry: &LogEntry| {
+        let id = entry.log_id();
+        let next = before.map_or(0, |before| before.index().saturating_add(1));
+        let is_next = id.index() == next && before.is_none_or(|before| id > before);
+        before = Some(id);
+        is_next
+    };
+    let are_consecutive = request.entries.iter().all(follows);
+    let covers = before.is_none_or(|last| *last.committed_leader_id() <= request.vote.leader_id);
+    request.vote.committed && are_consecutive && covers && request.leader_commit <= before
+}
