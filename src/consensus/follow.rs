@@ -261,7 +261,11 @@ async fn follow(
     };
     shared.follow.inner.lock().upstream =
         Some(Upstream { node: attempt.source, since: Instant::now(), told: None });
-    let end = stream.run().await;
+    let end = tokio::select! {
+        end = stream.run() => end,
+        // What it sends belongs to a formation that this node has left.
+        () = shared.links.left(purpose.formation) => End::Over("another formation".to_owned()),
+    };
     stream.intake.close().await;
     let mut inner = shared.follow.inner.lock();
     inner.upstream = None;
@@ -270,7 +274,7 @@ async fn follow(
     sender.finish();
     match end {
         End::Over(reason) if !stream.is_fed => End::Failed(reason),
-        end => end,
+        End::Refused { .. } | End::Failed(_) | End::Over(_) => end,
     }
 }
 

@@ -272,15 +272,8 @@ pub(super) async fn serve(shared: &Arc<Shared>, inbound: Inbound) -> Result<(), 
     };
     tracing::debug!(node = %wish.node, next, "feeding a follower");
     let head = shared.relay.head.subscribe();
-    let feed = Feed {
-        shared,
-        sender,
-        number: place.number,
-        next,
-        begun: wish.begun,
-        told: None,
-        head,
-    };
+    let feed =
+        Feed { shared, sender, number: place.number, next, begun: wish.begun, told: None, head };
     tokio::select! {
         ended = feed.run() => ended,
         gone = receiver.receive() => gone.map(|_| ()),
