@@ -386,7 +386,9 @@ impl Pending {
         let lost: Vec<_> = inner.blocked.keys().filter(|wait| lost(wait)).copied().collect();
         for wait in lost {
             if let Some(done) = inner.blocked.remove(&wait) {
-                let _gone = done.send(Err(Error::Unknown));
+                let session = keyspace.sessions().get(&mine);
+                let served = session.and_then(|session| session.served(wait)).cloned();
+                let _gone = done.send(served.map(|reply| vec![reply]).ok_or(Error::Unknown));
             }
         }
         drop(inner);

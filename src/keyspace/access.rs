@@ -90,14 +90,15 @@ impl Writer<'_> {
         self.keyspace.now
     }
 
-    /// Puts a value behind a key, whatever stood there, with the given deadline. A deadline that has passed leaves the
-    /// key absent.
+    /// Puts a value behind a key, whatever stood there, with the given deadline; it is bound to nobody. A deadline that
+    /// has passed leaves the key absent.
     pub(crate) fn put(&mut self, key: &Bytes, value: Value, deadline: Option<Timestamp>) {
         if deadline.is_some_and(|deadline| deadline <= self.keyspace.now) {
             self.remove(key);
             return;
         }
         let is_list = matches!(value, Value::List(_));
+        self.keyspace.bound.detach(self.database, key);
         let record = Record { value, deadline, revision: self.keyspace.revision };
         if let Some(database) = self.keyspace.databases.get_mut(usize::from(self.database)) {
             database.insert(key.clone(), record);

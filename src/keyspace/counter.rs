@@ -30,11 +30,13 @@ impl Writer<'_> {
     }
 
     fn counter_add(&mut self, key: &Bytes, amount: i64) -> Result<Reply, Error> {
+        let before = if self.is_plain() { None } else { self.reader().number(key) };
         let sum = self.counter_edit(key, |text| {
             let held = text.map_or(Some(0), |text| parse_integer(text));
             let sum = held.ok_or(Error::NotInteger)?.checked_add(amount).ok_or(Error::Overflow)?;
             Ok((sum, Bytes::from(sum.to_string())))
         })?;
+        self.bind_amount(key, None, before, amount);
         Ok(Reply::Integer(sum))
     }
 
@@ -45,6 +47,8 @@ impl Writer<'_> {
             let sum = held.checked_add(amount).ok_or(Error::NotFinite)?.to_text();
             Ok((sum.clone(), sum))
         })?;
+        // What one has added could not be taken back exactly.
+        self.unbind_value(key, None);
         Ok(Reply::Bulk(sum))
     }
 

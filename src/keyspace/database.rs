@@ -134,6 +134,7 @@ impl Writer<'_> {
         self.note_deletions(&[number]);
         if let Some(home) = self.keyspace.databases.get_mut(usize::from(number)) {
             *home = Database::default();
+            self.keyspace.bound.flush(number);
         }
     }
 
@@ -141,6 +142,7 @@ impl Writer<'_> {
         // Watchers of a key see it gone from one database, and whatever took its place as changed.
         self.note_deletions(&[one, other]);
         self.keyspace.databases.swap(usize::from(one), usize::from(other));
+        self.keyspace.bound.swap(one, other);
         for number in [one, other] {
             let revision = self.keyspace.revision;
             let Some(home) = self.keyspace.databases.get_mut(usize::from(number)) else {

@@ -139,6 +139,20 @@ impl Writer<'_> {
         pairs: &[(Bytes, Bytes)],
         reply_ok: bool,
     ) -> Result<Reply, Error> {
+        let reply = self.hash_put(key, pairs, reply_ok)?;
+        if !self.is_plain() {
+            pairs.iter().for_each(|(field, _)| self.bind_value(key, Some(field)));
+        }
+        Ok(reply)
+    }
+
+    /// Sets fields and leaves it to the caller to whom they are bound.
+    fn hash_put(
+        &mut self,
+        key: &Bytes,
+        pairs: &[(Bytes, Bytes)],
+        reply_ok: bool,
+    ) -> Result<Reply, Error> {
         let added = self.edit(key, Missing::Create, |hash: &mut Hash| {
             let mut added = 0;
             for (field, value) in pairs {
@@ -171,6 +185,7 @@ impl Writer<'_> {
             let there = |field: &&Bytes| hash.swap_remove(*field).is_some();
             Ok((fields.iter().filter(there).count(), Change::Changed))
         })?;
+        fields.iter().for_each(|field| self.unbind(key, field));
         Ok(Reply::count(removed.unwrap_or(0)))
     }
 
@@ -182,11 +197,12 @@ impl Writer<'_> {
     ) -> Result<Reply, Error> {
         let hash = self.reader().collection::<Hash>(key)?;
         let old = match hash.and_then(|hash| hash.get(field)) {
-            Some(text) => parse_integer(text).ok_or(Error::HashNotInteger)?,
-            None => 0,
+            Some(text) => Some(parse_integer(text).ok_or(Error::HashNotInteger)?),
+            None => None,
         };
-        let sum = old.checked_add(increment).ok_or(Error::Overflow)?;
-        self.hash_set(key, &[(field.clone(), Bytes::from(sum.to_string()))], false)?;
+        let sum = old.unwrap_or(0).checked_add(increment).ok_or(Error::Overflow)?;
+        self.hash_put(key, &[(field.clone(), Bytes::from(sum.to_string()))], false)?;
+        self.bind_amount(key, Some(field), old, increment);
         Ok(Reply::Integer(sum))
     }
 
@@ -209,7 +225,8 @@ impl Writer<'_> {
             None => increment,
         };
         let text = sum.to_text();
-        self.hash_set(key, &[(field.clone(), text.clone())], false)?;
+        self.hash_put(key, &[(field.clone(), text.clone())], false)?;
+        self.unbind_value(key, Some(field));
         Ok(Reply::Bulk(text))
     }
 }

@@ -1,7 +1,7 @@
 //! What key commands do.
 //!
 //! Owns the key half of `apply` and `read`; what the commands are stands in `command/key.rs`. Invariant: a key that goes
-//! to another name or database takes its deadline along.
+//! to another name or database takes its deadline and its owners along.
 
 use bytes::Bytes;
 
@@ -48,10 +48,13 @@ impl Writer<'_> {
         if only_new && self.reader().record(to).is_some() {
             return Ok(Reply::flag(false));
         }
+        let stakes =
+            if from == to { None } else { self.keyspace.bound.detach(self.database, from) };
         if from != to
             && let Some(record) = self.remove(from)
         {
             self.put(to, record.value, record.deadline);
+            self.attach(to, stakes);
         }
         Ok(if only_new { Reply::flag(true) } else { Reply::Ok })
     }
@@ -74,6 +77,7 @@ impl Writer<'_> {
             return Ok(Reply::flag(false));
         }
         target.put(to, record.value, record.deadline);
+        target.bind_all(to);
         Ok(Reply::flag(true))
     }
 
@@ -84,10 +88,13 @@ impl Writer<'_> {
         if self.in_database(database).reader().record(key).is_some() {
             return Ok(Reply::flag(false));
         }
+        let stakes = self.keyspace.bound.detach(self.database, key);
         let Some(record) = self.remove(key) else {
             return Ok(Reply::flag(false));
         };
-        self.in_database(database).put(key, record.value, record.deadline);
+        let mut target = self.in_database(database);
+        target.put(key, record.value, record.deadline);
+        target.attach(key, stakes);
         Ok(Reply::flag(true))
     }
 }

@@ -27,6 +27,7 @@ mod set;
 mod set_algebra;
 mod shards;
 mod snapshot;
+mod stakes;
 mod string;
 mod taken;
 #[cfg(test)]
@@ -41,9 +42,10 @@ use self::access::{Reader, Writer};
 use self::deletions::Deletions;
 pub use self::restore::{Error, Restore};
 pub use self::session::Session;
-use self::session::{Sessions, Verdict};
+use self::session::{Served, Sessions, Verdict};
 use self::shards::Database;
 pub use self::snapshot::Snapshot;
+use self::stakes::Bound;
 pub use self::taken::{Left, Owner, Taken, TakenWhat};
 use self::value::Record;
 use self::wait::Waits;
@@ -77,6 +79,7 @@ pub struct Keyspace {
     /// Grows by one with each operation; what `WATCH` compares and what seeds random answers.
     revision: u64,
     databases: Vec<Database>,
+    bound: Bound,
     deletions: Deletions,
     sessions: Sessions,
     waits: Waits,
@@ -164,6 +167,7 @@ impl Keyspace {
             now: Timestamp::ZERO,
             revision: 0,
             databases: (0..DATABASES).map(|_| Database::default()).collect(),
+            bound: Bound::default(),
             deletions: Deletions::default(),
             sessions: Sessions::new(),
             waits: Waits::default(),
@@ -239,6 +243,12 @@ impl Keyspace {
             }
             Action::Tick => Event::Nothing,
         };
+        for (wait, reply) in &effects.served {
+            if let Some(session) = self.sessions.get_mut(&wait.session) {
+                let (after, reply) = (session.last_serial(), reply.clone());
+                session.keep_served(Served { wait: *wait, after, reply });
+            }
+        }
         Outcome { event, served: effects.served, taken: effects.taken }
     }
 
@@ -381,6 +391,7 @@ impl Keyspace {
     /// Takes a record away, due or not.
     fn take(&mut self, database: u8, key: &[u8]) -> Option<Record> {
         let (key, record) = self.databases.get_mut(usize::from(database))?.remove(key)?;
+        self.bound.detach(database, &key);
         self.deletions.note(database, &key, self.revision);
         Some(record)
     }
@@ -407,14 +418,7 @@ impl Keyspace {
         while let Some(place) = self.waits.next_ready() {
             while let Some((id, wait)) = self.waits.first(&place) {
                 let command = wait.command.clone();
-                let mut writer = Writer {
-                    keyspace: self,
-                    database: place.0,
-                    session: None,
-                    owner: None,
-                    waiter: None,
-                };
-                let Some(reply) = writer.serve(&place.1, &command) else {
+                let Some(reply) = self.writer(place.0).serve(&place.1, &command) else {
                     break;
                 };
                 self.waits.remove(id);

@@ -9,13 +9,15 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use indexmap::{IndexMap, IndexSet};
 
-use super::session::Session;
+use super::session::{Served, Session};
 use super::shards::{hash_of, hash_on};
 use super::snapshot::{FORMAT, Item, Kind, Part};
+use super::stakes::{Spot, Stake};
 use super::value::{Hash, List, Record, Set, Value};
 use super::{Keyspace, Limits};
 use crate::codec;
 use crate::command::Reply;
+use crate::command::arguments::parse_integer;
 use crate::ids::SessionId;
 use crate::time::Timestamp;
 
@@ -175,6 +177,10 @@ impl Restore {
             Item::Collection { key, deadline, revision, kind } => {
                 self.open = Open::Collection { key, deadline, revision, elements: kind.into() };
             }
+            Item::Stake { key, element, stake } => {
+                let database = self.database.ok_or("holds a stake of no database")?;
+                self.stake(Spot { database, key, element }, stake)?;
+            }
             Item::Part(part) => self.open = Open::Part { part, bytes: BytesMut::new() },
             Item::Session { id, node, placement, nonce, last } => {
                 let mut session = Session::new(node, placement, nonce);
@@ -185,6 +191,10 @@ impl Restore {
                 if (chunks, items, digest) != (self.chunks, self.items, self.digest) {
                     return Err("ends another sequence of chunks");
                 }
+                let owners = self.keyspace.bound.owners();
+                if owners.keys().any(|owner| !self.keyspace.sessions.contains_key(&owner.session)) {
+                    return Err("binds something to a session that is not open");
+                }
                 self.state = State::Ended;
             }
             Item::Integer(_)
@@ -192,7 +202,8 @@ impl Restore {
             | Item::Field(..)
             | Item::Piece(_)
             | Item::Batch { .. }
-            | Item::Reply(_) => return Err("holds a part of nothing"),
+            | Item::Reply(_)
+            | Item::Served { .. } => return Err("holds a part of nothing"),
         }
         Ok(())
     }
@@ -216,10 +227,45 @@ impl Restore {
                 if batch.is_some() {
                     return Err("holds a batch without all its replies");
                 }
-                let twin = self.keyspace.sessions.insert(id, session);
+                let sessions = &mut self.keyspace.sessions;
+                if sessions.values().any(|other| other.node == session.node) {
+                    return Err("holds two sessions of a node");
+                }
+                let twin = sessions.insert(id, session);
                 if twin.is_some() { Err("holds a session twice") } else { Ok(()) }
             }
         }
+    }
+
+    /// Binds a value that is there, in a way in which it can be bound.
+    fn stake(&mut self, spot: Spot, stake: Stake) -> Result<(), &'static str> {
+        let home = self.keyspace.databases.get(usize::from(spot.database));
+        let record = home.and_then(|home| home.get(&spot.key));
+        let (Some(record), None) = (record, self.keyspace.bound.get(&spot)) else {
+            return Err("binds what is not there, or twice");
+        };
+        let text = match (&record.value, &spot.element) {
+            (Value::String(text), None) => Some(text),
+            (Value::Hash(hash), Some(field)) => hash.get(field),
+            _ => None,
+        };
+        let fits = match (&stake, text) {
+            (Stake::Owned(_), text) => text.is_some(),
+            (Stake::Shares { amounts, .. }, Some(text)) => {
+                !amounts.is_empty() && parse_integer(text).is_some()
+            }
+            (Stake::Held(holders), None) => {
+                let is_member = matches!((&record.value, &spot.element),
+                    (Value::Set(set), Some(member)) if set.contains(member));
+                is_member && !holders.is_empty()
+            }
+            (Stake::Shares { .. }, None) | (Stake::Held(_), Some(_)) => false,
+        };
+        if !fits {
+            return Err("binds a value as it cannot be bound");
+        }
+        self.keyspace.bound.put(spot, stake);
+        Ok(())
     }
 
     fn insert(&mut self, key: Bytes, record: Record) -> Result<(), &'static str> {
@@ -271,6 +317,10 @@ impl Open {
                 }
                 *batch = Some(Batch { serial, count, replies: Vec::new() });
                 complete(session, batch);
+                Ok(None)
+            }
+            (Self::Session { session, batch: None, .. }, Item::Served { wait, after, reply }) => {
+                session.keep_served(Served { wait, after, reply });
                 Ok(None)
             }
             (Self::Session { session, batch, .. }, Item::Reply(reply)) => {

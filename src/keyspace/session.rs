@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::command::Reply;
-use crate::ids::{NodeId, Placement, SessionId};
+use crate::ids::{NodeId, Placement, SessionId, WaitId};
 
 /// The most batches whose replies are kept for one session. A node has fewer in flight.
 pub(crate) const KEPT_MAX: usize = 1024;
@@ -25,6 +25,19 @@ pub struct Session {
     /// The last serial that was applied.
     last: u64,
     replies: VecDeque<(u64, Arc<[Reply]>)>,
+    /// Waits that were served, the oldest first.
+    served: VecDeque<Served>,
+}
+
+/// A wait that was served. Its node applies entries in their order: when it acknowledges a serial that was applied later, it
+/// has seen this too.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Served {
+    pub(crate) wait: WaitId,
+    /// The last serial of the session when the wait was served.
+    pub(crate) after: u64,
+    /// What its client gets.
+    pub(crate) reply: Reply,
 }
 
 /// What is to be done with a serial.
@@ -45,7 +58,7 @@ pub(crate) type Sessions = BTreeMap<SessionId, Session>;
 
 impl Session {
     pub(crate) const fn new(node: NodeId, placement: Placement, nonce: u64) -> Self {
-        Self { node, placement, nonce, last: 0, replies: VecDeque::new() }
+        Self { node, placement, nonce, last: 0, replies: VecDeque::new(), served: VecDeque::new() }
     }
 
     /// Tells whether the session was opened with this nonce.
@@ -58,6 +71,9 @@ impl Session {
     pub(crate) fn judge(&mut self, serial: u64, acknowledged: u64) -> Verdict {
         while self.replies.front().is_some_and(|(kept, _)| *kept <= acknowledged) {
             self.replies.pop_front();
+        }
+        while self.served.front().is_some_and(|served| served.after < acknowledged) {
+            self.served.pop_front();
         }
         let next = self.last.saturating_add(1);
         if serial >= next {
@@ -74,6 +90,25 @@ impl Session {
         if self.replies.len() > KEPT_MAX {
             self.replies.pop_front();
         }
+    }
+
+    /// Keeps what a client got that had waited.
+    pub(crate) fn keep_served(&mut self, served: Served) {
+        self.served.push_back(served);
+        if self.served.len() > KEPT_MAX {
+            self.served.pop_front();
+        }
+    }
+
+    /// All served waits that are kept, the oldest first, for a snapshot.
+    pub(crate) fn kept_served(&self) -> impl Iterator<Item = &Served> {
+        self.served.iter()
+    }
+
+    /// What a client got whose wait was served, if it is still kept.
+    #[must_use]
+    pub fn served(&self, wait: WaitId) -> Option<&Reply> {
+        self.served.iter().find(|served| served.wait == wait).map(|served| &served.reply)
     }
 
     /// All kept replies, the oldest first, for a snapshot.

@@ -92,6 +92,9 @@ impl Writer<'_> {
 
     fn set_add(&mut self, key: &Bytes, members: &[Bytes]) -> Result<Reply, Error> {
         let there = self.reader().collection::<Set>(key)?;
+        if !self.is_plain() {
+            return self.set_add_bound(key, members);
+        }
         if there.is_some_and(|set| members.iter().all(|member| set.contains(member))) {
             return Ok(Reply::Integer(0));
         }
@@ -100,6 +103,22 @@ impl Writer<'_> {
             Ok((added, Change::when(added > 0)))
         })?;
         Ok(Reply::count(added.unwrap_or(0)))
+    }
+
+    /// The same, member by member, because each may be new, held by others or there with nobody's end.
+    fn set_add_bound(&mut self, key: &Bytes, members: &[Bytes]) -> Result<Reply, Error> {
+        let mut added = 0_usize;
+        for member in members {
+            let is_new = !self.reader().has_member(key, member)?;
+            if is_new {
+                self.edit(key, Missing::Create, |set: &mut Set| {
+                    Ok(((), Change::when(set.insert(member))))
+                })?;
+            }
+            self.bind_member(key, member, is_new);
+            added = added.saturating_add(usize::from(is_new));
+        }
+        Ok(Reply::count(added))
     }
 
     fn set_remove(&mut self, key: &Bytes, members: &[Bytes]) -> Result<Reply, Error> {
@@ -111,6 +130,7 @@ impl Writer<'_> {
             let removed = members.iter().filter(|member| set.remove(member)).count();
             Ok((removed, Change::when(removed > 0)))
         })?;
+        members.iter().for_each(|member| self.unbind(key, member));
         Ok(Reply::count(removed.unwrap_or(0)))
     }
 
@@ -121,7 +141,9 @@ impl Writer<'_> {
             let change = Change::when(member.is_some());
             Ok((member, change))
         })?;
-        Ok(Reply::bulk_or_nil(popped.flatten()))
+        let popped = popped.flatten();
+        popped.iter().for_each(|member| self.unbind(key, member));
+        Ok(Reply::bulk_or_nil(popped))
     }
 
     fn set_pop(&mut self, key: &Bytes, count: u64) -> Result<Reply, Error> {
@@ -139,10 +161,12 @@ impl Writer<'_> {
         }
         let mut random = self.random();
         let popped = self.edit(key, Missing::Leave, |set: &mut Set| {
-            let take = |_| set.take_at(random.below(set.len())).map(Reply::Bulk);
+            let take = |_| set.take_at(random.below(set.len()));
             Ok(((0..count).filter_map(take).collect::<Vec<_>>(), Change::Changed))
         })?;
-        Ok(Reply::Set(popped.unwrap_or_default()))
+        let popped = popped.unwrap_or_default();
+        popped.iter().for_each(|member| self.unbind(key, member));
+        Ok(Reply::Set(popped.into_iter().map(Reply::Bulk).collect()))
     }
 
     /// As in Redis, a missing source is found before the type of the destination is looked at.
@@ -174,6 +198,7 @@ impl Writer<'_> {
             self.remove(key);
         } else {
             self.put(key, set.into_value(), None);
+            self.bind_all(key);
         }
         count
     }

@@ -134,7 +134,7 @@ impl Database {
 }
 
 /// The shard of a key: FNV-1a, folded. Fixed for ever, because it orders `SCAN`, `KEYS` and snapshots.
-fn shard_of(key: &[u8]) -> usize {
+pub(crate) fn shard_of(key: &[u8]) -> usize {
     let hash = hash_of(key);
     usize::try_from((hash ^ (hash >> 32)) & 0x3ff).unwrap_or(0)
 }

@@ -7,9 +7,9 @@
 //! ```text
 //! chunk    codec version, items (a list, bincode)              about 1 MiB at most, unless one item is larger
 //! items    Start
-//!          Database (String | Collection (Integer | Member | Field)*)*      sixteen times, keys shard by shard
+//!          Database (String | Collection (Integer | Member | Field)*)* Stake*      sixteen times, keys shard by shard
 //!          Part Deletions Piece*   Part Waits Piece*
-//!          (Session (Batch Reply*)*)*
+//!          (Session (Batch Reply*)* Served*)*
 //! last     End with the number of chunks and items before it and the digest of those chunks
 //! ```
 
@@ -22,11 +22,12 @@ use super::Keyspace;
 use super::deletions::Deletions;
 use super::session::Sessions;
 use super::shards::{Shard, hash_of, hash_on};
+use super::stakes::{Stake, StakeHome, Stakes};
 use super::value::{Record, Set, Value};
 use super::wait::Waits;
 use crate::codec;
 use crate::command::Reply;
-use crate::ids::{NodeId, Placement, SessionId};
+use crate::ids::{NodeId, Placement, SessionId, WaitId};
 use crate::time::Timestamp;
 
 /// The number of the format described above. A reader takes no other.
@@ -70,6 +71,10 @@ pub(super) enum Item {
     Reply(Reply),
     /// Ends the snapshot.
     End { chunks: u64, items: u64, digest: u64 },
+    /// Who owns a value of the database.
+    Stake { key: Bytes, element: Option<Bytes>, stake: Stake },
+    /// A wait that was served, with what its client got, kept until the session has acknowledged a serial above `after`.
+    Served { wait: WaitId, after: u64, reply: Reply },
 }
 
 /// How a collection is kept.
@@ -93,7 +98,7 @@ pub(super) enum Part {
 pub struct Snapshot {
     now: Timestamp,
     revision: u64,
-    databases: Vec<(u64, Vec<Arc<Shard>>)>,
+    databases: Vec<(u64, Vec<Arc<Shard>>, StakeHome)>,
     deletions: Deletions,
     waits: Waits,
     sessions: Sessions,
@@ -104,7 +109,9 @@ impl Keyspace {
     /// shard and to each collection copies that shard's records or that collection's elements; values are shared.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let databases = self.databases.iter().map(|home| (home.swapped, home.shards().to_vec()));
+        let homes = self.databases.iter().zip(self.bound.homes());
+        let databases =
+            homes.map(|(home, stakes)| (home.swapped, home.shards().to_vec(), stakes.clone()));
         Snapshot {
             now: self.now,
             revision: self.revision,
@@ -154,11 +161,13 @@ impl Snapshot {
 
     fn items(&self) -> impl Iterator<Item = Item> + Send + use<'_> {
         let start = Item::Start { format: FORMAT, now: self.now, revision: self.revision };
-        let databases = (0_u8..).zip(&self.databases).flat_map(|(number, (swapped, shards))| {
-            let records = shards.iter().flat_map(|shard| shard.iter());
-            std::iter::once(Item::Database { number, swapped: *swapped })
-                .chain(records.flat_map(|(key, record)| record_items(key, record)))
-        });
+        let databases =
+            (0_u8..).zip(&self.databases).flat_map(|(number, (swapped, shards, stakes))| {
+                let records = shards.iter().flat_map(|shard| shard.iter());
+                std::iter::once(Item::Database { number, swapped: *swapped })
+                    .chain(records.flat_map(|(key, record)| record_items(key, record)))
+                    .chain(stakes.iter().flat_map(|shard| shard.iter()).flat_map(stake_items))
+            });
         let deletions = part_items(Part::Deletions, || codec::encode(&self.deletions));
         let waits = part_items(Part::Waits, || codec::encode(&self.waits));
         std::iter::once(start)
@@ -181,9 +190,24 @@ impl Snapshot {
                 nonce: session.nonce,
                 last: session.last_serial(),
             };
-            std::iter::once(begin).chain(batches)
+            let served = session.kept_served().map(|served| Item::Served {
+                wait: served.wait,
+                after: served.after,
+                reply: served.reply.clone(),
+            });
+            std::iter::once(begin).chain(batches).chain(served)
         })
     }
+}
+
+fn stake_items<'a>(
+    (key, stakes): (&'a Bytes, &'a Arc<Stakes>),
+) -> impl Iterator<Item = Item> + Send + use<'a> {
+    stakes.iter().map(|(element, stake)| Item::Stake {
+        key: key.clone(),
+        element: element.clone(),
+        stake: stake.clone(),
+    })
 }
 
 fn record_items<'a>(
@@ -241,7 +265,13 @@ impl Item {
             }
             Self::Field(field, value) => field.len().saturating_add(value.len()),
             Self::Session { placement, .. } => placement.name.len(),
-            Self::Reply(reply) => reply.size(),
+            Self::Reply(reply) | Self::Served { reply, .. } => reply.size(),
+            Self::Stake { key, element, stake } => {
+                const OWNER: usize = 16;
+                let element = element.as_ref().map_or(0, Bytes::len);
+                let owners = stake.owners().count().saturating_mul(OWNER);
+                key.len().saturating_add(element).saturating_add(owners)
+            }
             Self::Start { .. }
             | Self::Database { .. }
             | Self::Integer(_)

@@ -112,6 +112,7 @@ impl Writer<'_> {
                 Lifetime::Until(expiry) => Some(expiry.deadline(self.now())),
             };
             self.put(key, Value::String(value.clone()), deadline);
+            self.bind_value(key, None);
         }
         Ok(match (reply_old, held) {
             (true, _) => Reply::bulk_or_nil(old),
@@ -137,6 +138,7 @@ impl Writer<'_> {
     fn put_pairs(&mut self, pairs: &[(Bytes, Bytes)]) {
         for (key, value) in pairs {
             self.put(key, Value::String(value.clone()), None);
+            self.bind_value(key, None);
         }
     }
 
@@ -197,6 +199,7 @@ impl Writer<'_> {
             edit(&mut text);
             self.put(key, Value::String(text), None);
         }
+        self.bind_value(key, None);
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Owns tables of request and reply, as Redis 7 gives them. Invariant: each test makes its own keyspace.
 
+mod bound;
 mod property;
 mod snapshot;
 mod transactions;

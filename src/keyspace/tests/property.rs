@@ -2,17 +2,21 @@
 //!
 //! Owns the generator of requests. Invariant: what fails prints its requests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::snapshot::{chunks, restore};
 use crate::codec;
-use crate::command::{Action, Command, Entry, Operation, Reply, Request};
+use crate::command::arguments::parse_integer;
+use crate::command::entry::Binding;
+use crate::command::{Action, BoundCommand, Command, Entry, Operation, Reply, Request};
 use crate::ids::{NodeId, Placement, SessionId};
 use crate::keyspace::script::{Script, words};
-use crate::keyspace::{Keyspace, Limits, Restore};
+use crate::keyspace::stakes::{Spot, Stake};
+use crate::keyspace::value::Value;
+use crate::keyspace::{Keyspace, Limits, Owner, Restore};
 use crate::time::Timestamp;
 
 /// Requests in which `K` and `L` become keys and `V` a value.
@@ -33,6 +37,8 @@ struct Step {
     millis: u64,
     repeat: bool,
     atomic: bool,
+    binding: Binding,
+    releases: bool,
     requests: Vec<String>,
 }
 
@@ -53,15 +59,21 @@ fn request() -> impl Strategy<Value = String> {
 
 fn step() -> impl Strategy<Value = Step> {
     let requests = prop::collection::vec(request(), 1..4);
-    (1..3_u64, 0..2_u8, 0..12_u64, prop::bool::weighted(0.1), prop::bool::weighted(0.2), requests)
-        .prop_map(|(session, database, millis, repeat, atomic, requests)| Step {
+    let bindings = vec![Binding::None, Binding::Node, Binding::Client(1), Binding::Client(2)];
+    let (bindings, releases) = (prop::sample::select(bindings), prop::bool::weighted(0.1));
+    let flags = (prop::bool::weighted(0.1), prop::bool::weighted(0.2), releases);
+    (1..3_u64, 0..2_u8, 0..12_u64, flags, bindings, requests).prop_map(
+        |(session, database, millis, (repeat, atomic, releases), binding, requests)| Step {
             session,
             database,
             millis,
             repeat,
             atomic,
+            binding,
+            releases,
             requests,
-        })
+        },
+    )
 }
 
 /// Makes log entries of the steps, behind two that open sessions 1 and 2.
@@ -82,8 +94,11 @@ fn entries(steps: &[Step]) -> Vec<Entry> {
         *serial += u64::from(!step.repeat || *serial == 0);
         let operations = step.requests.iter().filter_map(|request| {
             let command = Command::parse(&words(request)).ok()?;
-            Some(Operation::new(step.database, command))
+            Some(Operation { database: step.database, binding: step.binding, command })
         });
+        let release = Command::Bound(BoundCommand::Release { client: 1 });
+        let release = step.releases.then(|| Operation::new(0, release));
+        let operations = operations.chain(release);
         let requests = match step.atomic {
             true => {
                 vec![Request::Transaction { watched: vec![], operations: operations.collect() }]
@@ -205,10 +220,48 @@ proptest! {
 }
 
 /// What holds between the parts of a keyspace after every entry.
-fn check_invariants(keyspace: &Keyspace) {
+pub(super) fn check_invariants(keyspace: &Keyspace) {
     for home in &keyspace.databases {
         assert_eq!(home.len(), home.iter().count());
         let timed = home.iter().filter(|(_, record)| record.deadline.is_some()).count();
         assert_eq!(home.due(Timestamp::from_millis(u64::MAX)), timed);
     }
+    check_stakes(keyspace);
+}
+
+/// The stakes name what is there and nothing else, are of sessions that are open, and are indexed as they are.
+fn check_stakes(keyspace: &Keyspace) {
+    let mut indexed: BTreeMap<Owner, BTreeSet<Spot>> = BTreeMap::new();
+    for (database, home) in (0_u8..).zip(keyspace.bound.homes()) {
+        for (key, stakes) in home.iter().flat_map(|shard| shard.iter()) {
+            assert!(!stakes.is_empty(), "an entry of no stake");
+            let record = keyspace.databases[usize::from(database)].get(key);
+            for (element, stake) in stakes.iter() {
+                let text = match (record.map(|record| &record.value), element) {
+                    (Some(Value::String(text)), None) => Some(text),
+                    (Some(Value::Hash(hash)), Some(field)) => hash.get(field),
+                    (Some(Value::Set(set)), Some(member)) => {
+                        assert!(set.contains(member) && matches!(stake, Stake::Held(_)));
+                        None
+                    }
+                    other => panic!("{key:?}: a stake in {other:?}"),
+                };
+                match stake {
+                    Stake::Owned(_) => assert!(text.is_some()),
+                    Stake::Shares { .. } => assert!(parse_integer(text.unwrap()).is_some()),
+                    Stake::Held(_) => assert!(text.is_none()),
+                }
+                assert!(stake.owners().next().is_some(), "a stake of nobody");
+                for owner in stake.owners() {
+                    assert!(
+                        keyspace.sessions.contains_key(&owner.session),
+                        "it outlives its owner"
+                    );
+                    let (key, element) = (key.clone(), element.clone());
+                    indexed.entry(owner).or_default().insert(Spot { database, key, element });
+                }
+            }
+        }
+    }
+    assert_eq!(&indexed, keyspace.bound.owners());
 }

@@ -6,11 +6,13 @@
 use bytes::Bytes;
 
 use crate::codec;
+use crate::command::entry::Binding;
 use crate::command::{Action, Command, Entry, Operation, Request};
 use crate::ids::{NodeId, Placement, SessionId};
 use crate::keyspace::script::{Script, words};
 use crate::keyspace::snapshot::{CHUNK_MAX, FORMAT, Item, Kind};
-use crate::keyspace::{Error, Keyspace, Limits, Restore};
+use crate::keyspace::stakes::Stake;
+use crate::keyspace::{Error, Keyspace, Limits, Owner, Restore};
 use crate::time::Timestamp;
 
 pub(super) fn chunks(keyspace: &Keyspace) -> Vec<Bytes> {
@@ -132,6 +134,63 @@ fn snapshots_that_make_no_sense_are_refused() {
     }
 }
 
+#[test]
+fn stakes_in_nothing_are_refused() {
+    let key = Bytes::from_static(b"k");
+    let number = |value| Item::String { key: key.clone(), deadline: None, revision: 1, value };
+    let home = Item::Database { number: 0, swapped: 0 };
+    let string = vec![home.clone(), number(Bytes::from_static(b"12"))];
+    let begin = |kind| Item::Collection { key: key.clone(), deadline: None, revision: 1, kind };
+    let set = vec![home.clone(), begin(Kind::Members), Item::Member(key.clone())];
+    let hash = vec![home, begin(Kind::Hash), Item::Field(key.clone(), key.clone())];
+    let list = vec![set[0].clone(), begin(Kind::List), Item::Member(key.clone())];
+    let session = Item::Session {
+        id: SessionId(5),
+        node: NodeId::from_random(1),
+        placement: Placement::new("a", "127.0.0.1:1".parse().unwrap()),
+        nonce: 1,
+        last: 0,
+    };
+    let owner = Owner { session: SessionId(5), client: 1 };
+    let owned = Stake::Owned(owner);
+    let shares = Stake::Shares { amounts: [(owner, 3)].into(), has_rest: true };
+    let held = Stake::Held([owner].into());
+    let none = Stake::Held([].into());
+    let no_shares = Stake::Shares { amounts: [].into(), has_rest: true };
+    let (whole, element, other) = (None, Some(key.clone()), Some(Bytes::from_static(b"other")));
+    let fed = |before: &[Item], element: &Option<Bytes>, stake: &Stake, after: &[Item]| {
+        let (element, stake) = (element.clone(), stake.clone());
+        let stake = Item::Stake { key: key.clone(), element, stake };
+        snapshot_of(&[before, &[stake], after].concat())
+    };
+    let open = std::slice::from_ref(&session);
+    for (before, element, stake) in
+        [(&string, &whole, &owned), (&string, &whole, &shares), (&set, &element, &held)]
+    {
+        fed(before, element, stake, open).unwrap();
+    }
+    fed(&hash, &element, &owned, open).unwrap();
+    for (before, element, stake, what) in [
+        (&vec![], &whole, &owned, "no database"),
+        (&string[..1].to_vec(), &whole, &owned, "no key"),
+        (&string, &element, &owned, "an element of a string"),
+        (&string, &whole, &held, "a string that is held"),
+        (&string, &whole, &no_shares, "shares of nobody"),
+        (&hash, &element, &shares, "shares of no number"),
+        (&hash, &other, &owned, "no field"),
+        (&hash, &whole, &owned, "all of a hash"),
+        (&set, &other, &held, "no member"),
+        (&set, &element, &none, "a member that nobody holds"),
+        (&set, &element, &owned, "a member that is owned"),
+        (&list, &element, &held, "an element of a list"),
+    ] {
+        assert!(fed(before, element, stake, open).is_err(), "{what}");
+    }
+    assert!(fed(&string, &whole, &owned, &[]).is_err(), "a session that is not open");
+    let again = Item::Stake { key: key.clone(), element: None, stake: owned.clone() };
+    assert!(fed(&string, &whole, &shares, &[again, session]).is_err(), "two stakes in one value");
+}
+
 /// A state with something of everything, made by entries alone.
 fn golden_state() -> Keyspace {
     let mut keyspace = Keyspace::new(Limits::default());
@@ -162,10 +221,17 @@ fn golden_state() -> Keyspace {
         "BLPOP empty other 0",
         "SWAPDB 0 2",
         "SET back v",
+        "=SET owned v",
+        "=HINCRBY h n 3",
+        "=SADD members held",
+        "BLPOP served 0",
+        "RPUSH served e",
     ];
     for (serial, request) in (1..).zip(requests) {
-        let command = Command::parse(&words(request)).unwrap();
-        let requests = [Request::One(Operation::new(0, command))].into();
+        let bound = request.strip_prefix('=');
+        let binding = if bound.is_some() { Binding::Client(3) } else { Binding::None };
+        let command = Command::parse(&words(bound.unwrap_or(request))).unwrap();
+        let requests = [Request::One(Operation { database: 0, binding, command })].into();
         let session = SessionId(5);
         apply(5 + serial, Action::Batch { session, serial, acknowledged: 6, requests });
     }
