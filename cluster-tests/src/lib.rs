@@ -13,6 +13,7 @@ pub mod durable;
 pub mod failover;
 pub mod failure;
 pub mod figures;
+pub mod fleet;
 pub mod leaves;
 pub mod load;
 pub mod million;

@@ -18,7 +18,7 @@ use cluster_tests::observers;
 use cluster_tests::process::{Cluster, RedisServer, redis_server};
 use cluster_tests::script::{self, Flavour, Target};
 use cluster_tests::survivor;
-use cluster_tests::{leaves, rolling};
+use cluster_tests::{fleet, leaves, rolling};
 
 #[derive(Debug, Parser)]
 #[command(about = "Tests whole clusters from outside")]
@@ -31,6 +31,8 @@ struct Line {
 enum Tool {
     /// Kills the leader under load, again and again, and measures how long no write is answered
     Failover(FailoverLine),
+    /// Grows and shrinks a fleet of nodes while some are killed
+    Fleet(fleet::Line),
     /// Lets the leader leave as planned, again and again, and measures how long no write is answered
     Leaves(leaves::Line),
     /// Restarts every node of a cluster under load, one after the other, with planned leaves
@@ -103,6 +105,7 @@ struct ScriptLine {
 async fn main() -> ExitCode {
     let result = match Line::parse().tool {
         Tool::Failover(line) => run_failover(&line).await,
+        Tool::Fleet(line) => unless_told_to_stop(fleet::run(&line)).await,
         Tool::Leaves(line) => unless_told_to_stop(leaves::run(&line)).await,
         Tool::Rolling(line) => unless_told_to_stop(rolling::run(&line)).await,
         Tool::Bound(line) => bound::run(&line).await,
