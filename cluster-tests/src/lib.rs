@@ -8,6 +8,7 @@
 pub mod bound;
 pub mod chance;
 pub mod client;
+pub mod counters;
 pub mod door;
 pub mod durable;
 pub mod failover;

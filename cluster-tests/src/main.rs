@@ -18,7 +18,8 @@ use cluster_tests::observers;
 use cluster_tests::process::{Cluster, RedisServer, redis_server};
 use cluster_tests::script::{self, Flavour, Target};
 use cluster_tests::survivor;
-use cluster_tests::{fleet, leaves, rolling};
+use cluster_tests::network::{self, Entered};
+use cluster_tests::{counters, fleet, leaves, rolling};
 
 #[derive(Debug, Parser)]
 #[command(about = "Tests whole clusters from outside")]
@@ -31,6 +32,8 @@ struct Line {
 enum Tool {
     /// Kills the leader under load, again and again, and measures how long no write is answered
     Failover(FailoverLine),
+    /// Increments counters through all nodes while the leader is killed, paused and cut off
+    Counters(counters::Line),
     /// Grows and shrinks a fleet of nodes while some are killed
     Fleet(fleet::Line),
     /// Lets the leader leave as planned, again and again, and measures how long no write is answered
@@ -105,6 +108,7 @@ struct ScriptLine {
 async fn main() -> ExitCode {
     let result = match Line::parse().tool {
         Tool::Failover(line) => run_failover(&line).await,
+        Tool::Counters(line) => run_counters(&line).await,
         Tool::Fleet(line) => unless_told_to_stop(fleet::run(&line)).await,
         Tool::Leaves(line) => unless_told_to_stop(leaves::run(&line)).await,
         Tool::Rolling(line) => unless_told_to_stop(rolling::run(&line)).await,
@@ -122,6 +126,23 @@ async fn main() -> ExitCode {
         eprintln!("cluster-tests: {failure}");
         ExitCode::FAILURE
     })
+}
+
+async fn run_counters(line: &counters::Line) -> Outcome<ExitCode> {
+    let network = if line.wants_network() {
+        match network::enter()? {
+            Entered::Inside(network) => Some(network),
+            Entered::Ended(code) => return Ok(code),
+            Entered::Missing(reason) => {
+                println!("left out: partitions, because {reason}");
+                None
+            }
+        }
+    } else {
+        println!("left out: partitions, because --no-network was given");
+        None
+    };
+    unless_told_to_stop(counters::run(line, network)).await
 }
 
 /// Does `work`; a signal drops it, and with it all processes that it has started.
