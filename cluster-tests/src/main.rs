@@ -14,11 +14,11 @@ use cluster_tests::failover::{self, Load};
 use cluster_tests::failure::{Failure, Outcome};
 use cluster_tests::load::median_and_worst;
 use cluster_tests::million;
+use cluster_tests::network::{self, Entered};
 use cluster_tests::observers;
 use cluster_tests::process::{Cluster, RedisServer, redis_server};
 use cluster_tests::script::{self, Flavour, Target};
 use cluster_tests::survivor;
-use cluster_tests::network::{self, Entered};
 use cluster_tests::{counters, fleet, leaves, rolling};
 
 #[derive(Debug, Parser)]
