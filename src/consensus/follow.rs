@@ -48,6 +48,8 @@ struct Upstream {
 struct Inner {
     upstream: Option<Upstream>,
     marks: Marks,
+    /// How many chunks of snapshots came since the start.
+    chunks: u64,
     /// Nodes of this formation that gossip or a source told of.
     known: BTreeMap<NodeId, Placement>,
 }
@@ -92,6 +94,16 @@ impl Follow {
     /// The source that feeds this node.
     pub(super) fn source(&self) -> Option<NodeId> {
         self.inner.lock().upstream.filter(|up| up.told.is_some()).map(|up| up.node)
+    }
+
+    fn note_chunk(&self) {
+        let mut inner = self.inner.lock();
+        inner.chunks = inner.chunks.saturating_add(1);
+    }
+
+    /// How many chunks of snapshots came since the start.
+    pub(super) fn chunks(&self) -> u64 {
+        self.inner.lock().chunks
     }
 
     /// How far this node is behind its source.
@@ -352,7 +364,10 @@ impl Stream<'_> {
                 self.intake.append(request).await
             }
             Supply::Snapshot { vote, meta, from } => self.intake.begin(vote, meta, from),
-            Supply::Chunk(chunk) => self.intake.chunk(&chunk),
+            Supply::Chunk(chunk) => {
+                self.shared.follow.note_chunk();
+                self.intake.chunk(&chunk)
+            }
             Supply::SnapshotEnd => self.intake.install().await,
             Supply::Refused { reason, others } => {
                 let is_news = self.shared.follow.meet(others);

@@ -24,6 +24,8 @@ mod losses;
 mod machine;
 mod network;
 mod notices;
+#[cfg(test)]
+mod observer_tests;
 mod pending;
 mod raft;
 mod reads;

@@ -55,6 +55,8 @@ pub struct Status {
     pub follows: Option<NodeId>,
     /// How far this node is behind the one that feeds it; zero if it votes.
     pub lag: Lag,
+    /// How many chunks of snapshots, of about 1 MiB each, this node got from its sources.
+    pub chunks: u64,
     /// How many nodes this one feeds.
     pub feeds: usize,
 }
@@ -140,6 +142,7 @@ impl Consensus {
             log: shared.log.size(),
             follows: shared.follow.source(),
             lag: shared.follow.lag(shared.state.applied_index()),
+            chunks: shared.follow.chunks(),
             feeds: shared.relay.fed(),
         }
     }

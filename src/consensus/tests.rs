@@ -12,23 +12,23 @@ use super::*;
 use crate::command::{Command, HashCommand, Operation};
 use crate::transport::{Credentials, Identity, MemoryNetwork, Secret, Socket};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-struct TestNode {
-    consensus: Consensus,
-    transport: Transport,
-    candidate: Candidate,
+pub(super) struct TestNode {
+    pub(super) consensus: Consensus,
+    pub(super) transport: Transport,
+    pub(super) candidate: Candidate,
 }
 
 fn address(number: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, number], 7000))
 }
 
-async fn node(network: &MemoryNetwork, number: u8) -> TestNode {
+pub(super) async fn node(network: &MemoryNetwork, number: u8) -> TestNode {
     node_with(network, number, Config::default()).await
 }
 
-async fn node_with(network: &MemoryNetwork, number: u8, config: Config) -> TestNode {
+pub(super) async fn node_with(network: &MemoryNetwork, number: u8, config: Config) -> TestNode {
     let id = NodeId::from_random(u64::from(number));
     let name = format!("node-{number}");
     let secret = Secret::generate([7; 32]);
@@ -70,7 +70,7 @@ async fn node_with(network: &MemoryNetwork, number: u8, config: Config) -> TestN
 }
 
 /// Waits until `ready` holds.
-async fn until(what: &str, mut ready: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut ready: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !ready() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
@@ -78,7 +78,7 @@ async fn until(what: &str, mut ready: impl FnMut() -> bool) {
     }
 }
 
-async fn form(nodes: &[TestNode]) {
+pub(super) async fn form(nodes: &[TestNode]) {
     let expect = Some(Expect { nodes: nodes.len(), voters: nodes.len() });
     for node in nodes {
         let others: Vec<_> = nodes
@@ -91,7 +91,7 @@ async fn form(nodes: &[TestNode]) {
     until("sessions", || nodes.iter().all(|node| node.consensus.session().is_some())).await;
 }
 
-fn hset(field: &str, value: &str) -> Request {
+pub(super) fn hset(field: &str, value: &str) -> Request {
     let pairs = vec![(Bytes::from(field.to_owned()), Bytes::from(value.to_owned()))];
     let key = Bytes::from_static(b"h");
     let command = Command::Hash(HashCommand::Set { key, pairs, reply_ok: false });
@@ -104,16 +104,16 @@ fn hget(field: &str) -> Request {
     Request::One(Operation::new(0, command))
 }
 
-async fn write(node: &TestNode, field: &str, value: &str) -> Result<Vec<Reply>, Error> {
+pub(super) async fn write(node: &TestNode, field: &str, value: &str) -> Result<Vec<Reply>, Error> {
     timeout(PATIENCE, node.consensus.submit(vec![hset(field, value)])).await.unwrap()
 }
 
-async fn read(node: &TestNode, field: &str) -> Reply {
+pub(super) async fn read(node: &TestNode, field: &str) -> Reply {
     let at = timeout(PATIENCE, node.consensus.confirm_read()).await.unwrap().unwrap();
     node.consensus.read(at, &[hget(field)]).remove(0)
 }
 
-fn bulk(text: &str) -> Reply {
+pub(super) fn bulk(text: &str) -> Reply {
     Reply::Bulk(Bytes::from(text.to_owned()))
 }
 
