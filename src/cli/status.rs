@@ -42,6 +42,15 @@ fn table(answer: &Value) -> String {
         ("cluster", format!("{}, epoch {}", at("/cluster/id"), at("/cluster/epoch"))),
         ("leader", format!("{}, term {}", at("/raft/leader"), at("/raft/term"))),
         ("applied", format!("{}, lag {}", at("/raft/applied"), at("/raft/lag"))),
+        (
+            "follows",
+            format!(
+                "{}, {} entries behind; feeds {}",
+                at("/follow/source"),
+                at("/follow/lag_entries"),
+                at("/follow/feeds")
+            ),
+        ),
         ("voters", list(answer.pointer("/voters"))),
         ("sessions", at("/sessions")),
     ] {

@@ -222,3 +222,67 @@ fn is_sound(request: &AppendEntriesRequest<Types>) -> bool {
     let covers = before.is_none_or(|last| *last.committed_leader_id() <= request.vote.leader_id);
     request.vote.committed && are_consecutive && covers && request.leader_commit <= before
 }
+
+#[cfg(test)]
+mod tests {
+    use openraft::vote::RaftLeaderId;
+
+    use super::*;
+    use crate::ids::NodeId;
+
+    type LeaderId = openraft::impls::leader_id_adv::LeaderId<u64, NodeId>;
+
+    fn leader(term: u64) -> LeaderId {
+        LeaderId::new(term, NodeId::from_random(7))
+    }
+
+    fn id(term: u64, index: u64) -> LogId {
+        LogId::new(leader(term), index)
+    }
+
+    fn request(term: u64, ids: &[(u64, u64)]) -> AppendEntriesRequest<Types> {
+        let blank = |&(term, index): &(u64, u64)| LogEntry {
+            log_id: id(term, index),
+            payload: openraft::EntryPayload::Blank,
+        };
+        AppendEntriesRequest {
+            vote: Vote { leader_id: leader(term), committed: true },
+            prev_log_id: Some(id(2, 10)),
+            entries: ids.iter().map(blank).collect(),
+            leader_commit: ids.last().map(|(term, index)| id(*term, *index)),
+        }
+    }
+
+    #[test]
+    fn only_what_a_leader_could_have_sent_reaches_the_engine() {
+        let good = request(4, &[(2, 11), (3, 12), (4, 13)]);
+        assert!(is_sound(&good));
+        assert!(is_sound(&request(2, &[])));
+        let first = AppendEntriesRequest { prev_log_id: None, ..request(4, &[(1, 0)]) };
+        assert!(is_sound(&first));
+        for (what, bad) in [
+            ("a gap", request(4, &[(2, 11), (3, 13)])),
+            ("a gap at the start", request(4, &[(2, 12)])),
+            (
+                "no entry before the second",
+                AppendEntriesRequest { prev_log_id: None, ..good.clone() },
+            ),
+            ("a term that falls", request(4, &[(3, 11), (2, 12)])),
+            ("an entry newer than the vote", request(3, &[(2, 11), (4, 12)])),
+            ("a vote older than the entry before", request(1, &[])),
+            (
+                "a vote that nobody granted",
+                AppendEntriesRequest {
+                    vote: Vote { leader_id: leader(4), committed: false },
+                    ..good.clone()
+                },
+            ),
+            (
+                "a commit beyond the entries",
+                AppendEntriesRequest { leader_commit: Some(id(4, 14)), ..good.clone() },
+            ),
+        ] {
+            assert!(!is_sound(&bad), "{what}");
+        }
+    }
+}

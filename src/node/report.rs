@@ -3,13 +3,30 @@
 //! Owns how their reports become one. Does not decide anything. Invariant: never waits.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::config::ClusterConfig;
 use super::lifecycle::Phase;
-use super::status::{ClusterStatus, MemberStatus, NodeStatus, RaftStatus, Role, State, Status};
+use super::status::{
+    ClusterStatus, FollowStatus, MemberStatus, NodeStatus, RaftStatus, Role, State, Status,
+};
 use super::{Error, Node};
 use crate::ids::NodeId;
 use crate::{consensus, membership};
+
+/// How entries come to this node, and whom it feeds.
+fn follow(raft: &consensus::Status) -> FollowStatus {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    FollowStatus {
+        source: raft.follows,
+        lag_entries: raft.lag.entries,
+        lag_ms: millis(raft.lag.time),
+        delay_median_ms: millis(raft.lag.delay_median),
+        delay_p99_ms: millis(raft.lag.delay_p99),
+        snapshot_chunks: raft.chunks,
+        feeds: u64::try_from(raft.feeds).unwrap_or(u64::MAX),
+    }
+}
 
 impl Node {
     /// Tells how the node is and what it knows of its cluster. Cheap, and never waits.
@@ -38,6 +55,7 @@ impl Node {
                 log_entries: raft.log.0 as u64,
                 log_bytes: raft.log.1 as u64,
             },
+            follow: follow(&raft),
             voters: raft.voters.clone(),
             members: self.members(&raft),
             sessions: raft.sessions as u64,

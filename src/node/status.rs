@@ -20,6 +20,8 @@ pub struct Status {
     pub cluster: ClusterStatus,
     /// Agreement, as this node knows it.
     pub raft: RaftStatus,
+    /// How committed entries come to this node if it does not vote, and whom it passes them on to.
+    pub follow: FollowStatus,
     /// The nodes that vote, in the order of their ids.
     #[serde(serialize_with = "texts")]
     pub voters: Vec<NodeId>,
@@ -94,6 +96,27 @@ pub struct RaftStatus {
     pub log_entries: u64,
     /// How many bytes they have.
     pub log_bytes: u64,
+}
+
+/// The way of committed entries outside the votes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FollowStatus {
+    /// The node that feeds this one; none while it votes, or while it seeks one.
+    #[serde(serialize_with = "maybe_text")]
+    pub source: Option<NodeId>,
+    /// How many committed entries, as far as the source has told, this node has yet to apply.
+    pub lag_entries: u64,
+    /// For how many milliseconds it has known of the first of them.
+    pub lag_ms: u64,
+    /// Milliseconds from the leader's stamp on an entry to its application here, by both machines' clocks, over the last 1024
+    /// frames: the one in the middle.
+    pub delay_median_ms: u64,
+    /// The slowest of a hundred.
+    pub delay_p99_ms: u64,
+    /// How many chunks of snapshots, of about 1 MiB each, came from sources.
+    pub snapshot_chunks: u64,
+    /// How many nodes this one feeds.
+    pub feeds: u64,
 }
 
 /// What a node is in agreement.

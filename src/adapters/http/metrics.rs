@@ -39,6 +39,12 @@ pub(super) fn text(status: &Status) -> String {
     let entries = "Entries in the log in memory.";
     gauge(&mut out, "quorate_raft_log_entries", entries, raft.log_entries);
     gauge(&mut out, "quorate_raft_log_bytes", "Bytes of those entries.", raft.log_bytes);
+    let follow = &status.follow;
+    let entries = "Committed entries that the source has told of and this node has yet to apply.";
+    gauge(&mut out, "quorate_follow_lag_entries", entries, follow.lag_entries);
+    let delay = "Milliseconds from the leader's stamp to the application here, 99 of 100 entries.";
+    gauge(&mut out, "quorate_follow_delay_p99_ms", delay, follow.delay_p99_ms);
+    gauge(&mut out, "quorate_followers", "Nodes that this one feeds.", follow.feeds);
     gauge(&mut out, "quorate_voters", "Nodes that vote.", count(status.voters.len()));
     let alive = status.members.iter().filter(|member| member.alive).count();
     gauge(&mut out, "quorate_members_alive", "Nodes believed to be alive.", count(alive));

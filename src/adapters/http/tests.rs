@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use super::{Config, Error, Server};
 use crate::ids::NodeId;
 use crate::node::status::{
-    ClusterStatus, MemberStatus, NodeStatus, RaftStatus, Role, State, Status,
+    ClusterStatus, FollowStatus, MemberStatus, NodeStatus, RaftStatus, Role, State, Status,
 };
 
 fn status(state: State, reason: Option<&str>) -> Status {
@@ -35,6 +35,7 @@ fn status(state: State, reason: Option<&str>) -> Status {
             log_entries: 14,
             log_bytes: 1_400,
         },
+        follow: FollowStatus::default(),
         voters: vec![id],
         members: vec![MemberStatus {
             id,
