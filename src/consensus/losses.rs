@@ -195,3 +195,142 @@ fn is_back(what: &TakenWhat, reply: &Reply) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyspace::{Left, Limits};
+    use crate::time::Timestamp;
+
+    const OLD: SessionId = SessionId(5);
+    const NEW: SessionId = SessionId(9);
+
+    fn taken(key: &str, what: TakenWhat) -> Taken {
+        Taken { database: 0, key: key.to_owned().into(), what, left: Left::Nothing }
+    }
+
+    fn field(field: &str) -> TakenWhat {
+        TakenWhat::Field { field: field.to_owned().into(), value: "mine".into() }
+    }
+
+    /// Everything that can be bound, to the node and to clients 1 and 2.
+    fn losses() -> Losses {
+        let mut losses = Losses::default();
+        losses.open(OLD);
+        let owner = |client| Owner { session: OLD, client };
+        let key = TakenWhat::Key { value: "mine".into(), deadline: None };
+        let until =
+            TakenWhat::Key { value: "mine".into(), deadline: Some(Timestamp::from_millis(99)) };
+        let share = TakenWhat::FieldShare { field: "f".into(), amount: 3 };
+        let all = [
+            (owner(0), vec![taken("k", key), taken("until", until), taken("h", field("a"))]),
+            (owner(1), vec![taken("s", TakenWhat::Member { member: "m".into() })]),
+            (owner(2), vec![taken("n", TakenWhat::Share { amount: -2 }), taken("c", share)]),
+        ];
+        losses.lose(OLD);
+        losses.gather(OLD, &all);
+        losses
+    }
+
+    fn run(keyspace: &mut Keyspace, words: &str) -> Reply {
+        let words: Vec<_> = words.split(' ').map(|word| word.to_owned().into()).collect();
+        let request = Request::One(Operation::new(0, Command::parse(&words).unwrap()));
+        keyspace.apply_request(Timestamp::from_millis(1), &request)
+    }
+
+    /// Applies a plan as the state does.
+    fn apply(losses: &mut Losses, keyspace: &mut Keyspace, bytes_max: usize) -> usize {
+        let plan = losses.plan(|client| client == 2, bytes_max);
+        let count = plan.len();
+        for (request, pieces) in plan {
+            assert_eq!(losses.renewal(), None, "not yet");
+            let reply = keyspace.apply_request(Timestamp::from_millis(1), &request);
+            losses.put_back(pieces, &[reply]);
+        }
+        count
+    }
+
+    #[test]
+    fn what_is_absent_comes_back_and_what_is_taken_stays() {
+        let mut keyspace = Keyspace::new(Limits::default());
+        for words in ["SET k theirs", "HSET h b theirs", "RPUSH c 1", "SET n 10"] {
+            run(&mut keyspace, words);
+        }
+        let mut losses = losses();
+        assert_eq!(apply(&mut losses, &mut keyspace, usize::MAX), 1);
+        let renewal = losses.renewal().unwrap();
+        let lost: Vec<_> = renewal.lost.iter().map(|piece| piece.key.clone()).collect();
+        assert_eq!((renewal.old, renewal.restored, lost), (OLD, 3, vec!["k".into(), "c".into()]));
+        for (words, expected) in [
+            ("GET k", Reply::Bulk("theirs".into())),
+            ("GET until", Reply::Bulk("mine".into())),
+            ("PEXPIRETIME until", Reply::Integer(99)),
+            ("HGET h a", Reply::Bulk("mine".into())),
+            ("GET n", Reply::Bulk("8".into())),
+            ("EXISTS s", Reply::Integer(0)),
+        ] {
+            assert_eq!(run(&mut keyspace, words), expected, "{words}; client 1 has ended");
+        }
+        assert_eq!(losses.renewal(), None, "told once");
+    }
+
+    #[test]
+    fn a_plan_is_split_below_the_limit() {
+        let mut keyspace = Keyspace::new(Limits::default());
+        let mut losses = losses();
+        assert_eq!(apply(&mut losses, &mut keyspace, 1), 5, "one piece each");
+        assert_eq!(losses.renewal().map(|renewal| renewal.restored), Some(5));
+    }
+
+    #[test]
+    fn a_loss_of_nothing_is_told_too_and_a_first_session_is_not() {
+        let mut losses = Losses::default();
+        losses.open(OLD);
+        assert!(losses.plan(|_| true, usize::MAX).is_empty());
+        assert_eq!(losses.renewal(), None);
+        losses.lose(OLD);
+        assert!(losses.plan(|_| true, usize::MAX).is_empty());
+        let renewal = losses.renewal().unwrap();
+        assert_eq!((renewal.restored, renewal.lost.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_share_that_was_put_back_before_the_next_loss_counts_once() {
+        let share = |amount| taken("n", TakenWhat::Share { amount });
+        let owner = Owner { session: NEW, client: 0 };
+        for was_applied in [true, false] {
+            let mut losses = Losses::default();
+            losses.open(OLD);
+            losses.lose(OLD);
+            losses.gather(OLD, &[(Owner { session: OLD, client: 0 }, vec![share(2)])]);
+            let (_, pieces) = losses.plan(|_| true, usize::MAX).remove(0);
+            // The next session is lost before this node has seen what became of the first batch.
+            losses.open(NEW);
+            losses.lose(NEW);
+            losses.doubt(NEW, 1, pieces);
+            let mut taken = Vec::new();
+            if was_applied {
+                losses.settle(NEW, 1);
+                taken.push((owner, vec![share(2)]));
+            }
+            losses.gather(NEW, &taken);
+            let plan = losses.plan(|_| true, usize::MAX);
+            let pieces: Vec<_> = plan.iter().flat_map(|(_, pieces)| pieces.clone()).collect();
+            assert_eq!(pieces, [(0, share(2))], "applied: {was_applied}");
+            losses.put_back(pieces, &[Reply::Array(vec![Reply::Integer(2)])]);
+            assert_eq!(
+                losses.renewal().map(|renewal| (renewal.old, renewal.restored)),
+                Some((OLD, 1))
+            );
+        }
+    }
+
+    #[test]
+    fn the_end_of_another_process_or_of_a_client_is_no_loss() {
+        let mut losses = Losses::default();
+        losses.open(OLD);
+        let other = Owner { session: NEW, client: 0 };
+        losses.gather(NEW, &[(other, vec![taken("h", field("a"))])]);
+        assert!(losses.plan(|_| true, usize::MAX).is_empty());
+    }
+}
