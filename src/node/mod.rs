@@ -7,6 +7,8 @@
 mod assembly;
 pub mod bind;
 mod bound;
+#[cfg(test)]
+mod bound_tests;
 pub mod config;
 mod error;
 pub mod events;

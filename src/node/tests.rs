@@ -14,13 +14,13 @@ use crate::pubsub::Kind;
 use crate::time::{Clock, Timestamp};
 use crate::transport::{MemoryNetwork, Secret, Socket};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-fn address(number: u8) -> SocketAddr {
+pub(super) fn address(number: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, number], 7000))
 }
 
-fn config(number: u8, seeds: &[u8], expect: u16) -> Config {
+pub(super) fn config(number: u8, seeds: &[u8], expect: u16) -> Config {
     let mut config = Config::default();
     config.cluster.secret = Some(Secret::generate([7; 32]));
     config.cluster.bootstrap_expect = expect;
@@ -30,15 +30,19 @@ fn config(number: u8, seeds: &[u8], expect: u16) -> Config {
     config
 }
 
-async fn node(network: &MemoryNetwork, number: u8, seeds: &[u8], expect: u16) -> Node {
+pub(super) async fn node(network: &MemoryNetwork, number: u8, seeds: &[u8], expect: u16) -> Node {
+    start(network, number, config(number, seeds, expect)).await
+}
+
+pub(super) async fn start(network: &MemoryNetwork, number: u8, config: Config) -> Node {
     let socket = Socket::Simulated(network.socket(address(number)));
     let clock = Clock::simulated(Timestamp::from_millis(1_000_000));
     let locks = crate::host::Place::Nowhere;
     let parts = Parts { socket, clock, rng_seed: [number; 32], locks };
-    Node::assemble(config(number, seeds, expect), parts).await.unwrap()
+    Node::assemble(config, parts).await.unwrap()
 }
 
-async fn three(network: &MemoryNetwork) -> [Node; 3] {
+pub(super) async fn three(network: &MemoryNetwork) -> [Node; 3] {
     let nodes = [
         node(network, 1, &[1, 2, 3], 3).await,
         node(network, 2, &[1, 2, 3], 3).await,
@@ -61,7 +65,7 @@ fn hget(field: &str) -> Command {
     Command::Hash(HashCommand::Get { key, field })
 }
 
-async fn run(node: &Node, command: Command) -> Result<Reply, Error> {
+pub(super) async fn run(node: &Node, command: Command) -> Result<Reply, Error> {
     timeout(PATIENCE, node.command(command)).await.expect("an answer in time")
 }
 
