@@ -18,19 +18,19 @@ struct Client(BufReader<TcpStream>);
 
 impl Client {
     async fn connect(address: SocketAddr) -> Self {
-        Self(BufReader::new(TcpStream::connect(address).await.unwrap()))
+        Self(BufReader::new(TcpStream::connect(address).await.expect("an open door")))
     }
 
     async fn line(&mut self) -> String {
         let mut line = String::new();
-        timeout(PATIENCE, self.0.read_line(&mut line)).await.expect("a reply in time").unwrap();
+        timeout(PATIENCE, self.0.read_line(&mut line)).await.expect("in time").expect("a line");
         line.trim_end().to_owned()
     }
 
     /// Sends one request; gives the reply on one line, its parts divided by spaces.
     async fn ask(&mut self, request: &str) -> String {
         let sent = self.0.get_mut().write_all(format!("{request}\r\n").as_bytes()).await;
-        sent.unwrap();
+        sent.expect("an open connection");
         let first = self.line().await;
         let (kind, rest) = first.split_at(1);
         match (kind, rest.parse::<usize>()) {
@@ -53,9 +53,9 @@ impl Client {
 
     async fn bulk(&mut self, size: usize) -> String {
         let mut bytes = vec![0; size + 2];
-        self.0.read_exact(&mut bytes).await.unwrap();
+        self.0.read_exact(&mut bytes).await.expect("a whole string");
         bytes.truncate(size);
-        String::from_utf8(bytes).unwrap()
+        String::from_utf8(bytes).expect("a text")
     }
 
     /// Asks until the answer is the expected one.
@@ -73,10 +73,11 @@ impl Client {
 }
 
 async fn open(bind: Vec<Bind>) -> (Node, Server) {
-    let node = Node::start(Config { bind, ..Config::default() }).await.unwrap();
+    let node = Node::start(Config { bind, ..Config::default() }).await.expect("a node");
     timeout(PATIENCE, node.ready()).await.expect("ready in time");
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let server = Server::bind(node.clone(), Door { listen, ..Door::default() }).await.unwrap();
+    let server = Server::bind(node.clone(), Door { listen, ..Door::default() }).await;
+    let server = server.expect("a door");
     (node, server)
 }
 
@@ -145,16 +146,12 @@ async fn a_transaction_and_a_pipeline_are_bound_too_and_a_killed_client_loses_th
 #[tokio::test]
 async fn patterns_and_notifications_work_for_clients_that_know_of_nothing() {
     let rule = |key: &str, to| Bind { key: key.to_owned(), to };
-    let rules =
-        vec![rule("roomcaches", BindTo::Connection), rule("roomcount", BindTo::Connection)];
+    let rules = vec![rule("roomcaches", BindTo::Connection), rule("roomcount", BindTo::Connection)];
     let (node, server) = open(rules).await;
     let mut watcher = Client::connect(server.address()).await;
     let mut listener = Client::connect(server.address()).await;
     assert_eq!(watcher.ask("CONFIG SET notify-keyspace-events KEA").await, "+OK");
-    assert_eq!(
-        listener.ask("PSUBSCRIBE __keyspace@0__:*").await,
-        "psubscribe __keyspace@0__:* :1"
-    );
+    assert_eq!(listener.ask("PSUBSCRIBE __keyspace@0__:*").await, "psubscribe __keyspace@0__:* :1");
     let mut driver = Client::connect(server.address()).await;
     assert_eq!(driver.ask("HSET roomcaches room {}").await, ":1");
     assert_eq!(driver.ask("HINCRBY roomcount process 3").await, ":3");
