@@ -324,10 +324,10 @@ impl Consensus {
         &self.shared.clients
     }
 
-    /// Where what the node must know comes out. Can be taken once.
+    /// Where what the node must know comes out; taken a second time, nothing does.
     #[must_use]
-    pub fn notices(&self) -> Option<mpsc::Receiver<Notice>> {
-        self.notices.lock().take()
+    pub fn notices(&self) -> mpsc::Receiver<Notice> {
+        self.notices.lock().take().unwrap_or_else(|| mpsc::channel(1).1)
     }
 
     /// The formation that this node is in, if it is in one.

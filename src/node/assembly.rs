@@ -109,20 +109,17 @@ impl Node {
             host: hold(&config, &locks, id)?,
         })
         .await?;
-        let gone = || consensus::Error::Fatal("its notices are taken".to_owned());
-        let notices = consensus.notices().ok_or_else(gone)?;
+        let notices = consensus.notices();
         let pubsub = PubSub::start(config.pubsub.clone(), transport.clone(), generation);
-        let notify = AtomicU16::new(config.node.notify_keyspace_events.bits());
-        let patterns = Patterns::new(&config.bind);
         let inner = Inner {
             id,
+            notify: AtomicU16::new(config.node.notify_keyspace_events.bits()),
+            patterns: Patterns::new(&config.bind),
             config,
             transport,
             membership,
             consensus,
             pubsub,
-            patterns,
-            notify,
             events: events::channel(),
             phase: watch::Sender::new(Phase::Joining),
             failure: watch::Sender::new(None),
