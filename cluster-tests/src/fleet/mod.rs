@@ -101,15 +101,22 @@ impl Fleet {
         self.judge(&records, seen.longest)
     }
 
+    #[expect(clippy::print_stdout, reason = "a tool for a terminal")]
     fn judge(&self, records: &[Record], longest: Duration) -> Outcome {
         let gap = records.iter().map(|record| record.longest_gap).max().unwrap_or_default();
         let sum = |of: fn(&Record) -> u64| records.iter().map(of).sum::<u64>();
-        self.tell(&format!(
+        println!(
             "fleet {:?}: {} kills, {} planned leaves, {} writes acknowledged, {} refused, {} unknown; longest time of one \
              client without an acknowledged write {} ms; longest time with other than 3 voters while 3 or more lived {} ms",
-            self.line.sizes, self.kills, self.leaves, sum(|r| r.done), sum(|r| r.refused), sum(|r| r.unknown),
-            gap.as_millis(), longest.as_millis()
-        ));
+            self.line.sizes,
+            self.kills,
+            self.leaves,
+            sum(|r| r.done),
+            sum(|r| r.refused),
+            sum(|r| r.unknown),
+            gap.as_millis(),
+            longest.as_millis()
+        );
         if let Some(broken) = records.iter().find_map(|record| record.broken.first()) {
             return Err(Failure::new(broken.clone()));
         }
