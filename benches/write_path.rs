@@ -47,6 +47,7 @@ async fn cluster(count: u16) -> Vec<Node> {
             clock: quorate::time::Clock::system(),
             rng_seed: [number; 32],
             locks: quorate::host::Place::Nowhere,
+            disk: None,
         };
         nodes.push(Node::assemble(config, parts).await.expect("a node starts"));
     }

@@ -47,12 +47,6 @@ fn read(path: &Path) -> Result<Settings, Failure> {
 }
 
 fn lay_over(settings: &mut Settings, flags: &Serve) -> Result<(), Failure> {
-    if let Some(folder) = &flags.data_dir {
-        let folder = folder.display();
-        return Err(Failure::Usage(format!(
-            "--data-dir {folder}: this version keeps everything in memory and writes nothing to disk"
-        )));
-    }
     let Settings { cluster, node, resp, http, .. } = settings;
     if let Some(name) = &flags.name {
         let name = name.parse().map_err(|error| Failure::Usage(format!("--name: {error}")))?;
@@ -65,6 +59,9 @@ fn lay_over(settings: &mut Settings, flags: &Serve) -> Result<(), Failure> {
         node.listen = listen;
     }
     node.advertise = flags.advertise.or(node.advertise);
+    if let Some(folder) = &flags.data_dir {
+        node.data_dir = Some(folder.clone());
+    }
     node.host = flags.host.clone().or_else(|| node.host.take());
     if let Some(zone) = &flags.zone {
         node.zone.clone_from(zone);
@@ -127,7 +124,6 @@ mod tests {
                 "cluster.voters_target of 2 is not 1, 3 or 5",
             ),
             ("", Serve { name: Some("A b".to_owned()), ..Serve::default() }, "--name: name 'A b'"),
-            ("", Serve { data_dir: Some("d".into()), ..Serve::default() }, "--data-dir d:"),
             ("", Serve { bootstrap_expect: Some(3), ..Serve::default() }, "secret_file"),
         ] {
             let Err(Failure::Usage(text)) = with_file(file, flags) else {

@@ -18,7 +18,6 @@ use super::wire::{Answer, Call};
 use crate::command::{Action, Entry};
 use crate::ids::{NodeId, Placement, SessionId};
 use crate::time::Timestamp;
-use crate::transport::Peer;
 
 /// How often a leader looks whether something is due.
 const TICK: Duration = Duration::from_millis(20);
@@ -217,7 +216,7 @@ pub(super) async fn keep_session(shared: Arc<Shared>) {
             *shared.renewed.lock() = Instant::now();
             continue;
         }
-        let peer = Peer { id: Some(leader), address: placement.address };
+        let peer = shared.links.peer(leader, &placement);
         let answer = shared.links.call(&peer, &Call::Renew { session }, every).await;
         if matches!(answer, Ok(Answer::Done | Answer::NoSession)) {
             *shared.renewed.lock() = Instant::now();

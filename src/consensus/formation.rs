@@ -81,6 +81,9 @@ impl Formation {
 
 /// Forms a cluster of this node alone.
 pub(super) async fn form_alone(shared: &Shared) -> Result<(), Error> {
+    if shared.is_formed() {
+        return Ok(());
+    }
     let formation = FormationId::first(shared.draw());
     let members = BTreeMap::from([(shared.node, shared.placement.clone())]);
     initialize(shared, formation, members).await
@@ -147,7 +150,7 @@ async fn initiate(shared: &Shared, members: BTreeMap<NodeId, Placement>, voters:
     let initiator = shared.node;
     let others = || members.iter().filter(|(id, _)| **id != shared.node);
     let ask = |(id, placement): (&NodeId, &Placement)| {
-        let peer = Peer { id: Some(*id), address: placement.address };
+        let peer = shared.links.peer(*id, placement);
         async move {
             let call = Call::Promise { initiator, formation };
             matches!(shared.links.call(&peer, &call, CALL_MAX).await, Ok(Answer::Done))
@@ -163,7 +166,7 @@ async fn initiate(shared: &Shared, members: BTreeMap<NodeId, Placement>, voters:
     }
     tracing::info!(%formation, "not everybody promised; trying again");
     let withdraw = |(id, placement): (&NodeId, &Placement)| {
-        let peer = Peer { id: Some(*id), address: placement.address };
+        let peer = shared.links.peer(*id, placement);
         async move { shared.links.call(&peer, &Call::Withdraw { formation }, CALL_MAX).await.is_ok() }
     };
     join_all(others().map(withdraw)).await;

@@ -1,39 +1,103 @@
-//! The Raft log and vote of this node, in memory.
+//! The Raft log and vote of this node, in memory for all readers, and on a disk if there is one.
 //!
-//! Owns what openraft calls log storage, over [`MemoryLog`]. A node that keeps nothing on disk takes a fresh id at every
-//! start, so that a lost vote can never be cast twice. Invariant: entries are readable when `append` returns.
+//! Owns what openraft calls log storage, over [`MemoryLog`] and [`LogWriter`]. A node that keeps nothing on disk takes a fresh
+//! id at every start, so that a lost vote can never be cast twice. Invariants: entries are readable when `append` returns, and
+//! acknowledged when they are durable; no entry is freed under the lock or by the task that runs Raft.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::ops::RangeBounds;
 use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use super::raft::{LogEntry, LogId, Types, Vote};
 use crate::codec;
-use crate::storage::MemoryLog;
+use crate::ids::FormationId;
+use crate::storage::{Error, LogWriter, MemoryLog, Recovered, Write};
 
 /// The most bytes of entries that one AppendEntries carries, unless one entry alone is larger.
 const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// So many entries at most are taken out of the log while others wait for its lock.
+const TAKE_MAX: usize = 1024;
+
+/// The numbers under which the disk keeps values. They never change.
+pub(super) const NODE: u8 = 1;
+const VOTE: u8 = 2;
+const COMMITTED: u8 = 3;
+const FORMATION: u8 = 4;
 
 #[derive(Debug, Default)]
-struct Inner {
+struct Memory {
     log: MemoryLog<LogEntry>,
     purged: Option<LogId>,
     vote: Option<Vote>,
+    committed: Option<LogId>,
+    formation: FormationId,
+    /// Values that go to the disk with the next entries or vote.
+    unwritten: BTreeMap<u8, Bytes>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    memory: Mutex<Memory>,
+    disk: Option<LogWriter<LogEntry>>,
 }
 
 /// The log and the vote. Cheap to clone; all clones are the same log.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LogStore(Arc<Mutex<Inner>>);
+pub(crate) struct LogStore(Arc<Inner>);
+
+/// Makes the bytes of an entry.
+pub(super) fn encode(entry: &LogEntry, buffer: &mut BytesMut) {
+    codec::encode_into(entry, buffer);
+}
 
 impl LogStore {
+    /// A log that goes on with what a disk held.
+    ///
+    /// # Errors
+    /// When that is of another version, though nothing on the disk has changed.
+    pub(super) fn on_disk(
+        disk: LogWriter<LogEntry>,
+        place: &str,
+        recovered: Recovered,
+    ) -> Result<Self, Error> {
+        let strange = |what| move || Error::Damaged { place: place.to_owned(), offset: 0, what };
+        let mut memory = Memory::default();
+        for (index, bytes) in recovered.entries {
+            let entry: Option<LogEntry> = codec::decode(&bytes).ok();
+            let entry = entry.filter(|entry| entry.index() == index);
+            let entry = entry.ok_or_else(strange("an entry that this version does not know"))?;
+            let size = size_of(&entry);
+            let pushed = memory.log.push(index, entry, size);
+            pushed.map_err(|_| strange("an entry out of its order")())?;
+        }
+        let wrong = || strange("a value that this version does not know")();
+        let slot = |slot: u8| recovered.slots.get(&slot);
+        if let Some(bytes) = slot(VOTE) {
+            memory.vote = Some(codec::decode(bytes).map_err(|_| wrong())?);
+        }
+        if let Some(bytes) = slot(COMMITTED) {
+            memory.committed = Some(codec::decode(bytes).map_err(|_| wrong())?);
+        }
+        if let Some(bytes) = slot(FORMATION) {
+            memory.formation = codec::decode(bytes).map_err(|_| wrong())?;
+        }
+        if let Some((_, id)) = &recovered.purged {
+            memory.purged = Some(codec::decode(id).map_err(|_| wrong())?);
+        }
+        Ok(Self(Arc::new(Inner { memory: Mutex::new(memory), disk: Some(disk) })))
+    }
+
     /// The index up to which entries can go so that about `bytes` are left.
     pub(crate) fn index_before_last(&self, bytes: usize) -> Option<u64> {
-        self.0.lock().log.index_before_last(bytes)
+        self.0.memory.lock().log.index_before_last(bytes)
     }
 
     /// The entries from `from` to `to`, up to about `bytes_max` bytes but at least one, and the id of the entry before them;
@@ -66,8 +130,108 @@ impl LogStore {
 
     /// How many entries and bytes the log holds.
     pub(crate) fn size(&self) -> (usize, usize) {
-        let inner = self.0.lock();
-        (inner.log.len(), inner.log.bytes())
+        let memory = self.0.memory.lock();
+        (memory.log.len(), memory.log.bytes())
+    }
+
+    /// Tells whether anything was ever kept: entries, or a vote.
+    pub(super) fn is_used(&self) -> bool {
+        let memory = self.0.memory.lock();
+        !memory.log.is_empty() || memory.purged.is_some() || memory.vote.is_some()
+    }
+
+    /// Why the disk takes no more, if it failed.
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.0.disk.as_ref().and_then(LogWriter::failure)
+    }
+
+    /// The formation that the log belongs to.
+    pub(super) fn formation(&self) -> FormationId {
+        self.0.memory.lock().formation
+    }
+
+    /// Notes the formation; it is durable together with the first entry or vote in it.
+    pub(super) fn set_formation(&self, formation: FormationId) {
+        let mut memory = self.0.memory.lock();
+        memory.formation = formation;
+        memory.unwritten.insert(FORMATION, codec::encode(&formation));
+    }
+
+    /// Begins anew behind `upto`, in one step: no entries, all up to there forgotten, this vote, this formation. What the
+    /// entries did must be in a stored snapshot before.
+    #[expect(dead_code, reason = "a cluster that is formed anew calls it")]
+    pub(super) async fn start_over(
+        &self,
+        upto: LogId,
+        vote: Vote,
+        formation: FormationId,
+    ) -> Result<(), Error> {
+        self.set_formation(formation);
+        {
+            let mut memory = self.0.memory.lock();
+            (memory.purged, memory.vote, memory.committed) = (Some(upto), Some(vote), Some(upto));
+            memory.unwritten.insert(COMMITTED, codec::encode(&upto));
+        }
+        self.take_out(|log| log.purge_to(u64::MAX, TAKE_MAX));
+        let purge = Write::Purge { index: upto.index(), id: codec::encode(&upto) };
+        // All entries go, also those behind the place up to which they count as forgotten.
+        let all = Write::Truncate { from: 0 };
+        self.write_through(vec![all, purge, Write::Set { slot: VOTE, value: codec::encode(&vote) }])
+            .await
+    }
+
+    /// Takes entries out, piece by piece, and has them freed by a thread that nobody waits for.
+    fn take_out(&self, mut take: impl FnMut(&mut MemoryLog<LogEntry>) -> Vec<LogEntry>) {
+        let mut all = Vec::new();
+        loop {
+            let taken = take(&mut self.0.memory.lock().log);
+            if taken.is_empty() {
+                break;
+            }
+            all.push(taken);
+        }
+        if !all.is_empty() {
+            let _freed = tokio::task::spawn_blocking(move || drop(all));
+        }
+    }
+
+    /// Makes entries readable.
+    fn push(&self, entries: Vec<(u64, usize, LogEntry)>) -> Result<(), io::Error> {
+        let mut memory = self.0.memory.lock();
+        let mut entries = entries.into_iter();
+        entries.try_for_each(|(index, bytes, entry)| {
+            memory.log.push(index, entry, bytes).map_err(io::Error::other)
+        })
+    }
+
+    /// What has to be written before anything else.
+    fn unwritten(&self) -> Vec<Write<LogEntry>> {
+        let unwritten = std::mem::take(&mut self.0.memory.lock().unwritten);
+        unwritten.into_iter().map(|(slot, value)| Write::Set { slot, value }).collect()
+    }
+
+    /// Writes, and waits until it is durable.
+    async fn write_through(&self, more: Vec<Write<LogEntry>>) -> Result<(), Error> {
+        let Some(disk) = &self.0.disk else {
+            return Ok(());
+        };
+        let mut writes = self.unwritten();
+        writes.extend(more);
+        let (done, durable) = oneshot::channel();
+        // Who no longer waits needs no answer.
+        disk.submit(writes, Box::new(move |written| _ = done.send(written))).await;
+        durable.await.map_err(|_| Error::Ended)?
+    }
+
+    /// Writes without waiting. A failure is told to whoever writes next.
+    async fn write_behind(&self, write: Write<LogEntry>) -> Result<(), io::Error> {
+        if let Some(disk) = &self.0.disk {
+            if let Some(failure) = disk.failure() {
+                return Err(failure.into());
+            }
+            disk.submit(vec![write], Box::new(|_| ())).await;
+        }
+        Ok(())
     }
 }
 
@@ -95,7 +259,7 @@ impl RaftLogReader<Types> for LogStore {
         &mut self,
         range: RB,
     ) -> Result<Vec<LogEntry>, io::Error> {
-        Ok(self.0.lock().log.range(range, usize::MAX))
+        Ok(self.0.memory.lock().log.range(range, usize::MAX))
     }
 
     async fn limited_get_log_entries(
@@ -103,11 +267,11 @@ impl RaftLogReader<Types> for LogStore {
         start: u64,
         end: u64,
     ) -> Result<Vec<LogEntry>, io::Error> {
-        Ok(self.0.lock().log.range(start..end, APPEND_BYTES_MAX))
+        Ok(self.0.memory.lock().log.range(start..end, APPEND_BYTES_MAX))
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
-        Ok(self.0.lock().vote)
+        Ok(self.0.memory.lock().vote)
     }
 }
 
@@ -115,9 +279,9 @@ impl RaftLogStorage<Types> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
-        let inner = self.0.lock();
-        let last = inner.log.last().map(RaftEntry::log_id).or(inner.purged);
-        Ok(LogState { last_purged_log_id: inner.purged, last_log_id: last })
+        let memory = self.0.memory.lock();
+        let last = memory.log.last().map(RaftEntry::log_id).or(memory.purged);
+        Ok(LogState { last_purged_log_id: memory.purged, last_log_id: last })
     }
 
     async fn get_log_reader(&mut self) -> Self {
@@ -125,8 +289,22 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
-        self.0.lock().vote = Some(*vote);
+        self.0.memory.lock().vote = Some(*vote);
+        let write = Write::Set { slot: VOTE, value: codec::encode(vote) };
+        Ok(self.write_through(vec![write]).await?)
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        let mut memory = self.0.memory.lock();
+        memory.committed = committed;
+        if let Some(committed) = committed.filter(|_| self.0.disk.is_some()) {
+            memory.unwritten.insert(COMMITTED, codec::encode(&committed));
+        }
         Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        Ok(self.0.memory.lock().committed)
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> Result<(), io::Error>
@@ -134,26 +312,38 @@ impl RaftLogStorage<Types> for LogStore {
         I: IntoIterator<Item = LogEntry> + Send,
         I::IntoIter: Send,
     {
-        let mut inner = self.0.lock();
-        for entry in entries {
-            let (index, bytes) = (entry.index(), size_of(&entry));
-            inner.log.push(index, entry, bytes).map_err(io::Error::other)?;
+        let sized = |entry: LogEntry| (entry.index(), size_of(&entry), entry);
+        let entries: Vec<_> = entries.into_iter().map(sized).collect();
+        let mut writes = self.unwritten();
+        if self.0.disk.is_some() {
+            let write = |(index, _, entry): &(u64, usize, LogEntry)| Write::Entry {
+                index: *index,
+                entry: entry.clone(),
+            };
+            writes.extend(entries.iter().map(write));
         }
-        drop(inner);
-        callback.io_completed(Ok(()));
+        self.push(entries)?;
+        match &self.0.disk {
+            None => callback.io_completed(Ok(())),
+            Some(disk) => {
+                let done = |written: Result<(), Error>| {
+                    callback.io_completed(written.map_err(io::Error::from));
+                };
+                disk.submit(writes, Box::new(done)).await;
+            }
+        }
         Ok(())
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
         let from = last.map_or(0, |id| id.index().saturating_add(1));
-        self.0.lock().log.truncate_from(from);
-        Ok(())
+        self.take_out(|log| log.truncate_from(from, TAKE_MAX));
+        self.write_behind(Write::Truncate { from }).await
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
-        let mut inner = self.0.lock();
-        inner.log.purge_to(upto.index());
-        inner.purged = Some(upto);
-        Ok(())
+        self.0.memory.lock().purged = Some(upto);
+        self.take_out(|log| log.purge_to(upto.index(), TAKE_MAX));
+        self.write_behind(Write::Purge { index: upto.index(), id: codec::encode(&upto) }).await
     }
 }

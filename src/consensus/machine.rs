@@ -1,9 +1,11 @@
 //! What openraft calls the state machine: applies committed entries to [`State`], makes and installs snapshots.
 //!
-//! Owns nothing but the translation. Invariant: an entry is applied once, in the order of the log, by one task.
+//! Owns nothing but the translation. Invariants: an entry is applied once, in the order of the log, by one task; with a disk,
+//! a snapshot is durable before openraft hears of it, since the log is purged up to it then.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::{Stream, StreamExt};
 use openraft::entry::RaftEntry;
@@ -13,28 +15,66 @@ use parking_lot::Mutex;
 
 use super::raft::{LogId, SnapshotMeta, StoredMembership, Types};
 use super::state::State;
-use crate::keyspace::{Keyspace, Snapshot};
+use super::store::{Saving, Snapshots};
+use crate::keyspace::{Keyspace, Restore, Snapshot};
+use crate::storage::SnapshotFile;
 
 /// A snapshot on its way in or out.
 #[derive(Clone, Debug)]
 pub(crate) enum SnapshotData {
     /// Taken here; shares its data with the state.
     Taken(Arc<Snapshot>),
+    /// In a file here.
+    Stored(SnapshotFile),
     /// Received and put together.
-    Received(Arc<Mutex<Option<Keyspace>>>),
+    Received(Arc<Mutex<Option<Received>>>),
+}
+
+/// A snapshot that came from another node.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(super) keyspace: Keyspace,
+    /// Its file, which holds all chunks already.
+    pub(super) saving: Option<Saving>,
 }
 
 /// The state machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
     state: Arc<State>,
-    /// The latest snapshot taken or installed.
-    current: Arc<Mutex<Option<(SnapshotMeta, SnapshotData)>>>,
+    snapshots: Snapshots,
+    /// Whether there was a snapshot of this state, where no disk tells.
+    was_taken: Arc<AtomicBool>,
 }
 
 impl Machine {
-    pub(super) fn new(state: Arc<State>) -> Self {
-        Self { state, current: Arc::default() }
+    pub(super) fn new(state: Arc<State>, snapshots: Snapshots) -> Self {
+        Self { state, snapshots, was_taken: Arc::default() }
+    }
+
+    /// Makes a keyspace of a snapshot that lies here.
+    fn restore(&self, snapshot: &SnapshotData) -> Result<Keyspace, io::Error> {
+        let mut restore = Restore::new(self.state.limits());
+        for chunk in snapshot.chunks() {
+            let chunk = chunk.map_err(|error| self.snapshots.fail(error))?;
+            restore.feed(&chunk).map_err(io::Error::other)?;
+        }
+        restore.finish().map_err(io::Error::other)
+    }
+
+    /// Stores a snapshot that lies here, unless this disk has it.
+    async fn keep(&self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
+        if self.snapshots.newest().is_some_and(|(newest, _)| newest == *meta) {
+            return Ok(());
+        }
+        let failed = |error| self.snapshots.fail(error);
+        if let Some(saving) = self.snapshots.begin(meta).map_err(failed)? {
+            let copy = move |saving: &mut Saving| {
+                snapshot.chunks().try_for_each(|chunk| saving.put(&chunk?))
+            };
+            saving.run(copy).await.map_err(failed)?;
+        }
+        Ok(())
     }
 }
 
@@ -74,7 +114,7 @@ impl RaftStateMachine<Types> for Machine {
     async fn get_snapshot_builder(&mut self) -> Builder {
         // Called by the task that applies, so that position and keyspace agree.
         let (meta, snapshot) = self.state.snapshot();
-        Builder { meta, snapshot: SnapshotData::Taken(Arc::new(snapshot)), machine: self.clone() }
+        Builder { meta, snapshot: Some(Arc::new(snapshot)), machine: self.clone() }
     }
 
     async fn install_snapshot(
@@ -82,23 +122,40 @@ impl RaftStateMachine<Types> for Machine {
         meta: &SnapshotMeta,
         snapshot: SnapshotData,
     ) -> Result<(), io::Error> {
-        let SnapshotData::Received(keyspace) = snapshot else {
-            return Err(io::Error::other("a snapshot taken here cannot be installed here"));
+        let keyspace = if let SnapshotData::Received(received) = &snapshot {
+            let received = received.lock().take();
+            let Received { keyspace, saving } = received
+                .ok_or_else(|| io::Error::other("a snapshot can be installed only once"))?;
+            if let Some(saving) = saving {
+                let saved = saving.run(|_| Ok(())).await;
+                saved.map_err(|error| self.snapshots.fail(error))?;
+            }
+            keyspace
+        } else {
+            let keyspace = self.restore(&snapshot)?;
+            self.keep(meta, snapshot).await?;
+            keyspace
         };
-        let keyspace = keyspace.lock().take();
-        let keyspace =
-            keyspace.ok_or_else(|| io::Error::other("a snapshot can be installed only once"))?;
-        let taken = SnapshotData::Taken(Arc::new(keyspace.snapshot()));
         self.state.install(meta, keyspace);
-        *self.current.lock() = Some((meta.clone(), taken));
+        self.was_taken.store(true, Ordering::SeqCst);
         Ok(())
     }
 
     async fn get_current_snapshot(
         &mut self,
     ) -> Result<Option<SnapshotOf<Types, SnapshotData>>, io::Error> {
-        let current = self.current.lock().clone();
-        Ok(current.map(|(meta, snapshot)| SnapshotOf::<Types, _> { meta, snapshot }))
+        if self.snapshots.is_on_disk() {
+            let newest = self.snapshots.newest();
+            return Ok(newest.map(|(meta, stored)| SnapshotOf::<Types, _> {
+                meta,
+                snapshot: SnapshotData::Stored(stored),
+            }));
+        }
+        // Taken anew: to keep an old one would keep a copy of all that was written since.
+        Ok(self.was_taken.load(Ordering::SeqCst).then(|| {
+            let (meta, snapshot) = self.state.snapshot();
+            SnapshotOf::<Types, _> { meta, snapshot: SnapshotData::Taken(Arc::new(snapshot)) }
+        }))
     }
 }
 
@@ -106,7 +163,8 @@ impl RaftStateMachine<Types> for Machine {
 #[derive(Debug)]
 pub(crate) struct Builder {
     meta: SnapshotMeta,
-    snapshot: SnapshotData,
+    /// None once it was built.
+    snapshot: Option<Arc<Snapshot>>,
     machine: Machine,
 }
 
@@ -114,8 +172,20 @@ impl RaftSnapshotBuilder<Types> for Builder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types, SnapshotData>, io::Error> {
-        let (meta, snapshot) = (self.meta.clone(), self.snapshot.clone());
-        *self.machine.current.lock() = Some((meta.clone(), snapshot.clone()));
-        Ok(SnapshotOf::<Types, _> { meta, snapshot })
+        let taken = self.snapshot.take();
+        let taken = taken.ok_or_else(|| io::Error::other("a snapshot is built only once"))?;
+        let snapshots = &self.machine.snapshots;
+        let saved = snapshots.save(self.meta.clone(), Arc::clone(&taken)).await;
+        saved.map_err(|error| snapshots.fail(error))?;
+        self.machine.was_taken.store(true, Ordering::SeqCst);
+        Ok(match snapshots.newest() {
+            Some((meta, stored)) => {
+                SnapshotOf::<Types, _> { meta, snapshot: SnapshotData::Stored(stored) }
+            }
+            None => SnapshotOf::<Types, _> {
+                meta: self.meta.clone(),
+                snapshot: SnapshotData::Taken(taken),
+            },
+        })
     }
 }

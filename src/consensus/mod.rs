@@ -31,16 +31,22 @@ mod raft;
 mod reads;
 mod relay;
 mod ring;
+mod restart;
 mod serve;
 mod shared;
 mod sources;
 mod state;
 mod status;
+mod store;
+#[cfg(test)]
+mod store_tests;
 #[cfg(test)]
 mod tests;
 mod wire;
 mod writer;
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -65,6 +71,7 @@ use self::shared::{Links, Shared};
 use self::state::State;
 pub use self::state::{SessionPeer, SessionPeers};
 pub use self::status::{Role, Status};
+pub use self::store::Store;
 use self::wire::{Answer, Call};
 use crate::codec;
 use crate::command::{Reply, Request};
@@ -72,7 +79,7 @@ use crate::host::Host;
 use crate::ids::{FormationId, GroupId, NodeId, Placement, SessionId, WaitId};
 use crate::keyspace::Limits;
 use crate::time::{Clock, Timestamp};
-use crate::transport::{Inbound, Peer, Transport};
+use crate::transport::{Inbound, Transport};
 
 /// The one Raft group there is today.
 const GROUP: GroupId = GroupId(0);
@@ -105,6 +112,9 @@ pub enum Error {
     /// The engine cannot go on. Stop the node.
     #[error("consensus failed: {0}")]
     Fatal(String),
+    /// The disk cannot be used any more, or holds what nobody wrote. Stop the node.
+    #[error("{0}")]
+    Disk(String),
 }
 
 /// What consensus is assembled from.
@@ -118,8 +128,8 @@ pub struct Parts {
     pub voting: Voting,
     /// The cluster's limits on values.
     pub limits: Limits,
-    /// This node.
-    pub node: NodeId,
+    /// What it keeps, and with that its id.
+    pub store: Store,
     /// Where this node is reached.
     pub placement: Placement,
     /// The way to other nodes.
@@ -165,6 +175,11 @@ impl Drop for Alarm {
     }
 }
 
+/// Why the disk cannot be used, if it failed.
+fn disk_error(log: &log::LogStore, snapshots: &store::Snapshots) -> Option<Error> {
+    log.failure().or_else(|| snapshots.failure()).map(|error| Error::Disk(error.to_string()))
+}
+
 impl std::fmt::Debug for Consensus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Consensus").field("node", &self.shared.node).finish_non_exhaustive()
@@ -178,18 +193,22 @@ impl Consensus {
     /// # Errors
     /// [`Error::Fatal`] when the engine refuses the configuration.
     pub async fn start(parts: Parts) -> Result<Self, Error> {
-        let Parts { config, timing, voting, limits, node, placement, transport, clock, .. } = parts;
+        let Parts { config, timing, voting, limits, store, placement, transport, clock, .. } =
+            parts;
+        let Store { node, log, snapshots } = store;
         let clients = Clients::default();
         let (outbox, notices) = notices::channel();
         let pending = Pending::new(node, clients.clone(), parts.submission_max, outbox);
         let state = Arc::new(State::new(limits, pending));
-        let links = Arc::new(Links::new(transport, config.clone(), parts.host));
-        let log = log::LogStore::default();
+        let links = Arc::new(Links::new(transport, config.clone(), parts.host, log.clone()));
+        let gate = restart::Gate::new(log.is_used(), timing.election_max);
         let engine = Arc::new(engine::settings(&config, &timing)?);
         let network = network::Network { links: Arc::clone(&links) };
-        let machine = machine::Machine::new(Arc::clone(&state));
+        let machine = machine::Machine::new(Arc::clone(&state), snapshots.clone());
         let raft = Raft::new(node, engine, network, log.clone(), machine).await;
-        let raft = raft.map_err(|error| Error::Fatal(error.to_string()))?;
+        let raft = raft.map_err(|error| {
+            disk_error(&log, &snapshots).unwrap_or_else(|| Error::Fatal(error.to_string()))
+        })?;
         let (submissions, queue) = mpsc::channel(config.queue_max.max(1));
         let (readings, inbox) = mpsc::channel(config.queue_max.max(1));
         let shared = Arc::new(Shared {
@@ -201,6 +220,8 @@ impl Consensus {
             clock,
             links,
             log,
+            snapshots,
+            gate,
             engine: RwLock::new(raft),
             state,
             formation: formation::Formation::default(),
@@ -225,6 +246,7 @@ impl Consensus {
         tasks.spawn(alarm("relay").over(relay::run(Arc::clone(&shared))));
         tasks.spawn(alarm("follow").over(follow::run(Arc::clone(&shared))));
         tasks.spawn(alarm("session").over(duties::keep_session(Arc::clone(&shared))));
+        tasks.spawn(restart::open(Arc::clone(&shared)));
         let tasks = Arc::new(Mutex::new(tasks));
         let notices = Arc::new(Mutex::new(Some(notices)));
         Ok(Self { shared, submissions, readings, tasks, ended, notices })
@@ -235,7 +257,12 @@ impl Consensus {
         serve::serve(Arc::clone(&self.shared), inbound).await;
     }
 
-    /// Forms a cluster of this node alone.
+    /// Notes where nodes are reached, by their own words; for those that came back under another address.
+    pub fn set_addresses(&self, addresses: BTreeMap<NodeId, SocketAddr>) {
+        self.shared.links.set_addresses(addresses);
+    }
+
+    /// Forms a cluster of this node alone, unless it is back in one.
     ///
     /// # Errors
     /// [`Error::Fatal`] when the engine refuses.
@@ -350,7 +377,7 @@ impl Consensus {
         while Instant::now() < until {
             if let Some((leader, placement)) = shared.leader().filter(|(id, _)| *id != shared.node)
             {
-                let peer = Peer { id: Some(leader), address: placement.address };
+                let peer = shared.links.peer(leader, &placement);
                 let call = Call::Leave { node: shared.node, session };
                 match shared.links.call(&peer, &call, Duration::from_secs(1)).await {
                     Ok(Answer::Done) => return shared.is_let_go.store(true, Ordering::SeqCst),
@@ -402,7 +429,8 @@ impl Consensus {
         let mut ended = self.ended.subscribe();
         loop {
             if let Err(fatal) = self.shared.running() {
-                return Error::Fatal(fatal);
+                let disk = disk_error(&self.shared.log, &self.shared.snapshots);
+                return disk.unwrap_or(Error::Fatal(fatal));
             }
             tokio::select! {
                 changed = metrics.changed() => if changed.is_err() {

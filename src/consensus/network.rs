@@ -46,14 +46,14 @@ enum Use {
 #[derive(Debug)]
 pub(super) struct Client {
     links: Arc<Links>,
-    peer: Peer,
+    target: NodeId,
+    placement: Placement,
     use_: Use,
 }
 
 impl Network {
     fn client(&self, target: NodeId, node: &Placement, use_: Use) -> Client {
-        let peer = Peer { id: Some(target), address: node.address };
-        Client { links: Arc::clone(&self.links), peer, use_ }
+        Client { links: Arc::clone(&self.links), target, placement: node.clone(), use_ }
     }
 }
 
@@ -78,8 +78,13 @@ fn unexpected() -> RpcError {
 }
 
 impl Client {
+    /// Where the member is reached now.
+    fn peer(&self) -> Peer {
+        self.links.peer(self.target, &self.placement)
+    }
+
     async fn call(&self, call: &Call, deadline: Duration) -> Result<Answer, RpcError> {
-        let answer = self.links.call(&self.peer, call, deadline).await;
+        let answer = self.links.call(&self.peer(), call, deadline).await;
         answer.map_err(|error| unreachable(&error))
     }
 }
@@ -112,7 +117,7 @@ impl RaftNetworkV2<Types> for Client {
         }
         Box::pin(async move {
             let purpose = self.links.purpose(Class::Append);
-            let opened = self.links.transport.open(&self.peer, purpose).await;
+            let opened = self.links.transport.open(&self.peer(), purpose).await;
             let (sender, receiver, _) = opened.map_err(|error| unreachable(&error))?;
             let most = self.links.config.appends_in_flight_max.max(1);
             let lane = Lane { input: Some(input), sender, receiver, under_way: 0, most };
@@ -191,16 +196,14 @@ impl Client {
         let failed =
             |error: &crate::transport::Error| StreamingError::Unreachable(Unreachable::new(error));
         let told = |text: &str| StreamingError::Unreachable(Unreachable::from_string(text));
-        let SnapshotData::Taken(taken) = snapshot.snapshot else {
-            return Err(told("a received snapshot is not sent on"));
-        };
         let idle = self.links.config.snapshot_idle_timeout;
         let purpose = self.links.purpose(Class::Snapshot);
-        let opened = self.links.transport.open(&self.peer, purpose).await;
+        let opened = self.links.transport.open(&self.peer(), purpose).await;
         let (mut sender, mut receiver, _) = opened.map_err(|error| failed(&error))?;
         let header = codec::encode(&SnapshotHeader { vote, meta: snapshot.meta });
         let mut count = 0u64;
-        for frame in std::iter::once(header).chain(taken.chunks()) {
+        for frame in std::iter::once(Ok(header)).chain(snapshot.snapshot.chunks()) {
+            let frame = frame.map_err(|error| told(&error.to_string()))?;
             let sent = tokio::time::timeout(idle, sender.send(frame)).await;
             sent.map_err(|_| told("a snapshot stands still"))?.map_err(|error| failed(&error))?;
             count = count.saturating_add(1);
@@ -212,7 +215,7 @@ impl Client {
         let answer = answer.ok_or_else(|| told("a snapshot was not taken"))?;
         let done: SnapshotDone =
             codec::decode(&answer).map_err(|_| told("a malformed answer to a snapshot"))?;
-        tracing::info!(peer = %self.peer.address, frames = count, "sent a snapshot");
+        tracing::info!(peer = %self.peer().address, frames = count, "sent a snapshot");
         Ok(SnapshotResponse::new(done.vote))
     }
 }

@@ -13,7 +13,6 @@ use super::shared::Shared;
 use super::wire::{Answer, Call};
 use super::{Error, serve};
 use crate::time::Timestamp;
-use crate::transport::Peer;
 
 /// How long one question may take before it is asked again.
 const QUESTION_MAX: Duration = Duration::from_millis(500);
@@ -61,7 +60,7 @@ async fn ask(shared: &Shared) -> Option<Timestamp> {
         if leader == shared.node {
             return Some(serve::read_index(shared).await);
         }
-        let peer = Peer { id: Some(leader), address: placement.address };
+        let peer = shared.links.peer(leader, &placement);
         shared.links.call(&peer, &Call::ReadIndex, QUESTION_MAX).await.ok()
     };
     let answered = tokio::time::timeout(QUESTION_MAX, question).await.ok()??;

@@ -12,7 +12,7 @@ use openraft::raft::AppendEntriesRequest;
 use openraft::type_config::alias::SnapshotOf;
 use parking_lot::Mutex;
 
-use super::machine::SnapshotData;
+use super::machine::{Received, SnapshotData};
 use super::raft::Types;
 use super::shared::Shared;
 use super::wire::{Answer, Call, SnapshotDone, SnapshotHeader};
@@ -95,6 +95,9 @@ async fn answer(shared: &Arc<Shared>, formation: FormationId, call: Call) -> Ans
 async fn answer_raft(shared: &Shared, call: Call) -> Answer {
     let refused = |error: &dyn std::error::Error| Answer::Refused { reason: error.to_string() };
     match call {
+        Call::Vote(_) | Call::PreVote(_) if !shared.gate.is_open() => {
+            Answer::Refused { reason: "back for too short a time to vote".to_owned() }
+        }
         Call::Vote(request) => match shared.raft().vote(request).await {
             Ok(response) => Answer::Vote(response),
             Err(error) => refused(&error),
@@ -164,9 +167,20 @@ async fn serve_snapshot(shared: &Shared, inbound: Inbound) -> Result<(), crate::
         return Ok(());
     };
     let mut restore = Restore::new(shared.state.limits());
+    let mut saving = match shared.snapshots.begin(&meta) {
+        Ok(saving) => saving,
+        Err(error) => {
+            tracing::error!(%error, "cannot store a snapshot");
+            return Ok(());
+        }
+    };
     while let Some(chunk) = receiver.receive().await? {
         if let Err(error) = restore.feed(&chunk) {
             tracing::warn!(%error, "refused a snapshot");
+            return Ok(());
+        }
+        if let Some(Err(error)) = saving.as_mut().map(|saving| saving.put(&chunk)) {
+            tracing::error!(%error, "cannot store a snapshot");
             return Ok(());
         }
     }
@@ -177,7 +191,8 @@ async fn serve_snapshot(shared: &Shared, inbound: Inbound) -> Result<(), crate::
             return Ok(());
         }
     };
-    let snapshot = SnapshotData::Received(Arc::new(Mutex::new(Some(keyspace))));
+    let snapshot =
+        SnapshotData::Received(Arc::new(Mutex::new(Some(Received { keyspace, saving }))));
     let snapshot = SnapshotOf::<Types, _> { meta, snapshot };
     match shared.raft().install_full_snapshot(vote, snapshot).await {
         Ok(response) => {

@@ -3,7 +3,8 @@
 //! Owns the questions that several of them ask about this node's place in its cluster. Decides nothing. Invariant: the engine
 //! is asked for anew each time, since it is another one after the cluster has been formed anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use super::config::{Config, Timing, Voting};
 use super::raft::{Raft, StoredMembership};
 use super::state::State;
 use super::wire::{Answer, Call};
-use super::{GROUP, duties, follow, formation, log, relay};
+use super::{GROUP, duties, follow, formation, log, relay, restart, store};
 use crate::codec;
 use crate::host::Host;
 use crate::ids::{FormationId, NodeId, Placement};
@@ -35,11 +36,23 @@ pub(super) struct Links {
     pub(super) config: Config,
     pub(super) host: Host,
     formation: watch::Sender<FormationId>,
+    /// Keeps the formation beyond this process.
+    log: log::LogStore,
+    /// Where nodes are reached now, as their own words have it. It beats what the membership says, which stays as it was when
+    /// a node comes back under another address.
+    addresses: Mutex<BTreeMap<NodeId, SocketAddr>>,
 }
 
 impl Links {
-    pub(super) fn new(transport: Transport, config: Config, host: Host) -> Self {
-        Self { transport, config, host, formation: watch::Sender::default() }
+    pub(super) fn new(
+        transport: Transport,
+        config: Config,
+        host: Host,
+        log: log::LogStore,
+    ) -> Self {
+        let formation = if log.is_used() { log.formation() } else { FormationId::NONE };
+        let (formation, addresses) = (watch::Sender::new(formation), Mutex::default());
+        Self { transport, config, host, formation, log, addresses }
     }
 
     pub(super) fn formation(&self) -> FormationId {
@@ -47,7 +60,19 @@ impl Links {
     }
 
     pub(super) fn set_formation(&self, formation: FormationId) {
+        self.log.set_formation(formation);
         self.formation.send_replace(formation);
+    }
+
+    /// Notes where nodes are reached.
+    pub(super) fn set_addresses(&self, addresses: BTreeMap<NodeId, SocketAddr>) {
+        *self.addresses.lock() = addresses;
+    }
+
+    /// How a node is reached that was said to be at `placement`.
+    pub(super) fn peer(&self, node: NodeId, placement: &Placement) -> Peer {
+        let address = self.addresses.lock().get(&node).copied();
+        Peer { id: Some(node), address: address.unwrap_or(placement.address) }
     }
 
     pub(super) fn is_formation(&self, formation: FormationId) -> bool {
@@ -88,6 +113,8 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) links: Arc<Links>,
     pub(super) log: log::LogStore,
+    pub(super) snapshots: store::Snapshots,
+    pub(super) gate: restart::Gate,
     pub(super) engine: RwLock<Raft>,
     pub(super) state: Arc<State>,
     pub(super) formation: formation::Formation,

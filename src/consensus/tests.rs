@@ -48,7 +48,7 @@ pub(super) async fn node_with(network: &MemoryNetwork, number: u8, config: Confi
         timing: Timing::default(),
         voting: Voting::default(),
         limits: Limits::default(),
-        node: id,
+        store: Store::in_memory(id),
         placement: placement.clone(),
         transport: transport.clone(),
         submission_max: 16 << 20,

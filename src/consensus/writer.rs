@@ -132,7 +132,7 @@ impl Writer {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        let peer = Peer { id: Some(leader), address: placement.address };
+        let peer = shared.links.peer(leader, placement);
         let nonce = shared.state.pending.nonce();
         self.opening = Some(tokio::spawn(async move {
             let (node, placement) = (shared.node, shared.placement.clone());
@@ -216,7 +216,7 @@ fn open_way(shared: &Arc<Shared>, leader: NodeId, placement: &Placement) -> Way 
     let most = shared.config.batches_in_flight_max.max(least).saturating_mul(2).max(1);
     let (outbox, mut inbox) = mpsc::channel(most);
     let shared = Arc::clone(shared);
-    let peer = Peer { id: Some(leader), address: placement.address };
+    let peer = shared.links.peer(leader, placement);
     let end = tokio::spawn(async move {
         if leader == shared.node {
             feed::run(&shared, &mut inbox).await

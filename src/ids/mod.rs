@@ -40,6 +40,14 @@ impl NodeId {
     }
 }
 
+/// For openraft's own tests, which number their nodes from zero.
+#[cfg(test)]
+impl From<u64> for NodeId {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:013x}", self.0)

@@ -27,3 +27,11 @@ impl Placement {
         Self { name: name.into(), address, host: String::new(), zone: String::new() }
     }
 }
+
+/// For openraft's own tests, which do not care where their nodes are.
+#[cfg(test)]
+impl Default for Placement {
+    fn default() -> Self {
+        Self::new("", SocketAddr::from(([127, 0, 0, 1], 1)))
+    }
+}

@@ -20,12 +20,13 @@ use tokio::sync::watch;
 use super::bind::Patterns;
 use super::lifecycle::Phase;
 use super::{Config, Inner, Node, StartError, events, gossip, lifecycle};
-use crate::consensus::{self, Consensus, Timing, Voting};
+use crate::consensus::{self, Consensus, Store, Timing, Voting};
 use crate::host::{self, Host, Place};
 use crate::ids::{NodeId, Placement};
 use crate::keyspace::Limits;
 use crate::membership::{Facts, Membership, Own};
 use crate::pubsub::PubSub;
+use crate::storage::{self, Disk, RealDisk};
 use crate::time::Clock;
 use crate::transport::{Class, Identity, Inbound, Incoming, Socket, Transport};
 
@@ -40,6 +41,8 @@ pub struct Parts {
     pub rng_seed: [u8; 32],
     /// Where the node shows the other processes of its host that it lives.
     pub locks: Place,
+    /// Where log, snapshots and identity are kept beyond the process; none: in memory alone.
+    pub disk: Option<Arc<dyn Disk>>,
 }
 
 impl Node {
@@ -47,16 +50,19 @@ impl Node {
     /// `cluster.bootstrap_expect` nodes; see [`Node::ready`].
     ///
     /// # Errors
-    /// When the configuration, a file it names, or the cluster port cannot be used.
+    /// When the configuration, a file it names, the data folder or the cluster port cannot be used.
     pub async fn start(mut config: Config) -> Result<Self, StartError> {
         config.check()?;
         config.node.host = config.node.host.or_else(machine_name);
+        let disk = config.node.data_dir.as_deref().map(RealDisk::open).transpose()?;
+        let disk = disk.map(|disk| -> Arc<dyn Disk> { Arc::new(disk) });
         let socket = Socket::bind(config.node.listen)?;
         let mut rng_seed = [0; 32];
         let filled = rand::rngs::SysRng.try_fill_bytes(&mut rng_seed);
         filled.map_err(|error| StartError::Random(error.to_string()))?;
         let locks = locks(&config);
-        Self::assemble(config, Parts { socket, clock: Clock::system(), rng_seed, locks }).await
+        let clock = Clock::system();
+        Self::assemble(config, Parts { socket, clock, rng_seed, locks, disk }).await
     }
 
     /// Starts a node on the given parts.
@@ -64,14 +70,16 @@ impl Node {
     /// # Errors
     /// As [`Node::start`].
     pub async fn assemble(config: Config, parts: Parts) -> Result<Self, StartError> {
-        let Parts { socket, clock, rng_seed, locks } = parts;
+        let Parts { socket, clock, rng_seed, locks, disk } = parts;
         let mut rng = StdRng::from_seed(rng_seed);
         let mut draw = || {
             let mut bytes = [0; 32];
             rng.fill_bytes(&mut bytes);
             bytes
         };
-        let id = NodeId::from_random(u64::from_le_bytes(first_eight(draw())));
+        let fresh = NodeId::from_random(u64::from_le_bytes(first_eight(draw())));
+        let store = open_store(disk, fresh).await?;
+        let (id, is_durable) = (store.node(), store.is_durable());
         let name = config.node.name.as_ref().map_or_else(|| id.to_string(), ToString::to_string);
         let credentials = config.credentials(draw())?;
         let identity = Identity {
@@ -86,12 +94,8 @@ impl Node {
             Transport::start(config.transport.clone(), credentials, identity, parts).await?;
         let (placement, facts) = introduce(&config, &name, &transport);
         let (seeds, generation) = (config.node.seeds.clone(), clock.now().as_millis());
-        let own = Own {
-            cluster: config.cluster.id.clone(),
-            node: id,
-            generation,
-            address: transport.advertised(),
-        };
+        let (cluster, address) = (config.cluster.id.clone(), transport.advertised());
+        let own = Own { cluster, node: id, generation, address };
         let wire = gossip::wire(&transport);
         let membership =
             Membership::start(config.membership.clone(), own, wire, seeds, facts).await?;
@@ -100,13 +104,13 @@ impl Node {
             timing: timing(&config),
             voting: voting(&config),
             limits: Limits { value_max: config.cluster.value_max.as_u64() },
-            node: id,
+            store,
             placement,
             transport: transport.clone(),
             submission_max: submission_max(&config),
             clock,
             rng_seed: draw(),
-            host: hold(&config, &locks, id)?,
+            host: hold(&config, &locks, id, is_durable)?,
         })
         .await?;
         let notices = consensus.notices();
@@ -148,8 +152,8 @@ fn locks(config: &Config) -> Place {
 }
 
 /// Takes the node's lock. Without a folder of the operator's choice, a node goes on without one.
-fn hold(config: &Config, locks: &Place, id: NodeId) -> Result<Host, host::Error> {
-    match locks.hold(id, false) {
+fn hold(config: &Config, locks: &Place, id: NodeId, is_durable: bool) -> Result<Host, host::Error> {
+    match locks.hold(id, is_durable) {
         Err(error @ (host::Error::Folder { .. } | host::Error::Unsafe { .. }))
             if config.node.lock_dir.is_none() =>
         {
@@ -158,6 +162,18 @@ fn hold(config: &Config, locks: &Place, id: NodeId) -> Result<Host, host::Error>
         }
         held => held,
     }
+}
+
+/// Opens what the node keeps, and reads the log back.
+async fn open_store(disk: Option<Arc<dyn Disk>>, fresh: NodeId) -> Result<Store, StartError> {
+    let Some(disk) = disk else {
+        return Ok(Store::in_memory(fresh));
+    };
+    if !disk.is_blocking() {
+        return Ok(Store::open(disk, fresh)?);
+    }
+    let opened = tokio::task::spawn_blocking(move || Store::open(disk, fresh)).await;
+    Ok(opened.map_err(|_| storage::Error::Ended)??)
 }
 
 fn voting(config: &Config) -> Voting {

@@ -3,7 +3,7 @@
 //! Owns the texts that a client or an operator is told. Invariant: the text of a request's error begins with its code
 //! word, as Redis' errors do.
 
-use crate::{consensus, host, membership, pubsub, transport};
+use crate::{consensus, host, membership, pubsub, storage, transport};
 
 /// Why a request was not answered. The text is what a client is told, code word first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +58,9 @@ pub enum StartError {
     /// Pub/sub refuses its settings.
     #[error("{0}")]
     PubSub(#[from] pubsub::Error),
+    /// The data folder cannot be used: it is in use, damaged, or the system refuses.
+    #[error("{0}")]
+    Storage(#[from] storage::Error),
     /// The system has no random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(String),
@@ -67,6 +70,10 @@ impl StartError {
     /// Tells whether somebody must change the configuration before another try can succeed.
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::Transport(_) | Self::Host(_))
+        match self {
+            Self::Config(_) | Self::Transport(_) | Self::Host(_) => true,
+            Self::Storage(error) => error.is_in_use(),
+            Self::Membership(_) | Self::Consensus(_) | Self::PubSub(_) | Self::Random(_) => false,
+        }
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::{Config, Node};
 use crate::consensus::{Candidate, Expect, SessionPeer, SessionPeers};
-use crate::ids::{NodeId, Placement, SessionId};
+use crate::ids::{Placement, SessionId};
 use crate::membership::{Member, State};
 
 /// How often a node that is in no cluster looks for one.
@@ -108,7 +108,20 @@ pub(super) async fn run(node: Node) {
     {
         return node.fail(&error.to_string());
     }
-    tokio::join!(keep_links(node.clone()), seek_cluster(&node, expect));
+    tokio::join!(keep_links(node.clone()), seek_cluster(&node, expect), tell_addresses(&node));
+}
+
+/// Tells consensus where nodes are reached, as gossip has it.
+async fn tell_addresses(node: &Node) {
+    let mut views = node.0.membership.changes();
+    while node.phase() < Phase::Leaving {
+        let view = views.borrow_and_update().clone();
+        let addresses = view.values().map(|member| (member.id, member.facts.address)).collect();
+        node.0.consensus.set_addresses(addresses);
+        if views.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Joins or forms a cluster, and again should the cluster have dropped this node.
@@ -161,11 +174,15 @@ async fn become_ready(node: Node, own: SessionId, sessions: SessionPeers) {
 }
 
 fn relink(node: &Node, before: &SessionPeers, now: &SessionPeers) {
-    let is_in = |peers: &SessionPeers, id: NodeId| peers.values().any(|peer| peer.node == id);
-    for peer in before.values().filter(|peer| !is_in(now, peer.node)) {
+    // A node that comes back with its id may come back under another address.
+    let is_in = |peers: &SessionPeers, peer: &SessionPeer| {
+        let mut others = peers.values();
+        others.any(|o| o.node == peer.node && o.placement.address == peer.placement.address)
+    };
+    for peer in before.values().filter(|peer| !is_in(now, peer)) {
         node.0.pubsub.unlink(peer.node);
     }
-    for peer in now.values().filter(|peer| peer.node != node.0.id && !is_in(before, peer.node)) {
+    for peer in now.values().filter(|peer| peer.node != node.0.id && !is_in(before, peer)) {
         node.0.pubsub.link(peer.node, peer.placement.address);
     }
 }

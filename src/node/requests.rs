@@ -186,7 +186,9 @@ impl Node {
             consensus::Error::TryAgain => self.without_majority().unwrap_or(Error::TryAgain),
             consensus::Error::TooLarge { size, limit } => Error::TooLarge { size, limit },
             consensus::Error::Unknown | consensus::Error::SessionLost => Error::Unknown,
-            consensus::Error::Stopped | consensus::Error::Fatal(_) => Error::Stopped,
+            consensus::Error::Stopped | consensus::Error::Fatal(_) | consensus::Error::Disk(_) => {
+                Error::Stopped
+            }
         }
     }
 }

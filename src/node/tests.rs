@@ -38,7 +38,7 @@ pub(super) async fn start(network: &MemoryNetwork, number: u8, config: Config) -
     let socket = Socket::Simulated(network.socket(address(number)));
     let clock = Clock::simulated(Timestamp::from_millis(1_000_000));
     let locks = crate::host::Place::Nowhere;
-    let parts = Parts { socket, clock, rng_seed: [number; 32], locks };
+    let parts = Parts { socket, clock, rng_seed: [number; 32], locks, disk: None };
     Node::assemble(config, parts).await.unwrap()
 }
 

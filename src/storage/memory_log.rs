@@ -66,25 +66,30 @@ impl<E: Clone> MemoryLog<E> {
         Ok(())
     }
 
-    /// Drops all entries from `index` on.
-    pub fn truncate_from(&mut self, index: u64) {
-        while self.end() > index {
-            match self.entries.pop_back() {
-                Some((_, bytes)) => self.bytes = self.bytes.saturating_sub(bytes),
-                None => return,
-            }
+    /// Takes out entries from `index` on, the last ones first and at most `most` of them; to be called until it gives none.
+    #[must_use]
+    pub fn truncate_from(&mut self, index: u64, most: usize) -> Vec<E> {
+        let mut taken = Vec::new();
+        while self.end() > index && taken.len() < most {
+            let Some((entry, bytes)) = self.entries.pop_back() else { break };
+            self.bytes = self.bytes.saturating_sub(bytes);
+            taken.push(entry);
         }
+        taken
     }
 
-    /// Drops all entries up to `index`, that one included.
-    pub fn purge_to(&mut self, index: u64) {
-        while self.first <= index {
-            match self.entries.pop_front() {
-                Some((_, bytes)) => self.bytes = self.bytes.saturating_sub(bytes),
-                None => return,
-            }
+    /// Takes out entries up to `index`, that one included, at most `most` of them; to be called until it gives none. To
+    /// free many entries takes long: let it be done where nobody waits.
+    #[must_use]
+    pub fn purge_to(&mut self, index: u64, most: usize) -> Vec<E> {
+        let mut taken = Vec::new();
+        while self.first <= index && taken.len() < most {
+            let Some((entry, bytes)) = self.entries.pop_front() else { break };
+            self.bytes = self.bytes.saturating_sub(bytes);
             self.first = self.first.saturating_add(1);
+            taken.push(entry);
         }
+        taken
     }
 
     /// The index of the last entry that is followed by at least `bytes` bytes of entries.
@@ -164,11 +169,13 @@ mod tests {
         for index in 0..10 {
             log.push(index, index, 1).unwrap();
         }
-        log.purge_to(3);
-        log.truncate_from(8);
+        assert_eq!(log.purge_to(3, 3), [0, 1, 2]);
+        assert_eq!(log.purge_to(3, 3), [3]);
+        assert_eq!(log.purge_to(3, 3), [0; 0]);
+        assert_eq!(log.truncate_from(8, 3), [9, 8]);
         assert_eq!(log.range(.., usize::MAX), [4, 5, 6, 7]);
         assert_eq!(log.push(9, 9, 1), Err(Gap { index: 9, end: 8 }));
-        log.purge_to(100);
+        assert_eq!(log.purge_to(100, 100).len(), 4);
         assert!(log.is_empty());
         log.push(101, 101, 1).unwrap();
         assert_eq!(log.end(), 102);

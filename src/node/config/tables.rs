@@ -121,6 +121,9 @@ pub struct NodeConfig {
     pub listen: SocketAddr,
     /// The address that other nodes are told. Default none: the one listened on.
     pub advertise: Option<SocketAddr>,
+    /// The folder where this node keeps its log and its snapshots. Default none: all is in memory, and a restarted node is a new
+    /// one. With it, acknowledged writes survive the loss of all processes at once, and each write waits for the disk.
+    pub data_dir: Option<PathBuf>,
     /// Addresses (`host:port`) of nodes to join through. Default none. Raised: the join survives the death of more of them.
     pub seeds: Vec<String>,
     /// Which keyspace notifications this node gives its own listeners, in the letters of Redis. Default "": none. More letters:
@@ -146,6 +149,7 @@ impl Default for NodeConfig {
             zone: String::new(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
+            data_dir: None,
             seeds: Vec::new(),
             notify_keyspace_events: Flags::default(),
             lock_dir: None,
