@@ -216,7 +216,7 @@ async fn round(
         let Some(placement) = shared.placement_of(attempt.source) else {
             continue;
         };
-        let peer = Peer { id: Some(attempt.source), address: placement.address };
+        let peer = shared.links.peer(attempt.source, &placement);
         let end = follow(shared, &peer, attempt, begun).await;
         let source = placement.name;
         match end {

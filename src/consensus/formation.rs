@@ -14,7 +14,6 @@ use super::Error;
 use super::shared::Shared;
 use super::wire::{Answer, Call};
 use crate::ids::{FormationId, NodeId, Placement};
-use crate::transport::Peer;
 
 /// How long a promise to an initiator that has gone silent is kept.
 const PROMISE_MAX: Duration = Duration::from_secs(10);

@@ -16,9 +16,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::machine::SnapshotData;
+use super::machine::{Received, SnapshotData};
 use super::raft::{LogEntry, LogId, SnapshotMeta, Types, Vote};
 use super::shared::Shared;
+use super::store::Saving;
 use super::wire::Begun;
 use crate::keyspace::Restore;
 use crate::time::Timestamp;
@@ -34,6 +35,7 @@ pub(super) struct Begin {
     vote: Vote,
     meta: SnapshotMeta,
     restore: Restore,
+    saving: Option<Saving>,
     chunks: u64,
 }
 
@@ -139,7 +141,8 @@ impl<'a> Intake<'a> {
             return Err("it goes on with a snapshot that was not begun".to_owned());
         }
         let restore = Restore::new(self.shared.state.limits());
-        *self.begun = Some(Begin { vote, meta, restore, chunks: 0 });
+        let saving = self.shared.snapshots.begin(&meta).map_err(|error| error.to_string())?;
+        *self.begun = Some(Begin { vote, meta, restore, saving, chunks: 0 });
         Ok(())
     }
 
@@ -147,17 +150,20 @@ impl<'a> Intake<'a> {
     pub(super) fn chunk(&mut self, chunk: &[u8]) -> Result<(), String> {
         let begun = self.begun.as_mut().ok_or("it sent a chunk of no snapshot")?;
         begun.chunks = begun.chunks.saturating_add(1);
-        begun.restore.feed(chunk).map_err(|error| {
+        let fed = begun.restore.feed(chunk).map_err(|error| error.to_string());
+        let saved = begun.saving.as_mut().map_or(Ok(()), |saving| saving.put(chunk));
+        let taken = fed.and(saved.map_err(|error| error.to_string()));
+        if taken.is_err() {
             *self.begun = None;
-            error.to_string()
-        })
+        }
+        taken
     }
 
     /// Puts the snapshot into the engine, behind all entries that came before it.
     pub(super) async fn install(&mut self) -> Result<(), String> {
         self.close().await;
         let begun = self.begun.take().ok_or("it ended no snapshot")?;
-        let Begin { vote, meta, restore, chunks } = begun;
+        let Begin { vote, meta, restore, saving, chunks } = begun;
         let keyspace = restore.finish().map_err(|error| error.to_string())?;
         let raft = self.shared.raft();
         let committed = raft.metrics().borrow_watched().local_committed;
@@ -166,7 +172,8 @@ impl<'a> Intake<'a> {
             return Ok(());
         }
         let index = meta.last_log_id.map(|last| last.index());
-        let snapshot = SnapshotData::Received(Arc::new(Mutex::new(Some(keyspace))));
+        let snapshot =
+            SnapshotData::Received(Arc::new(Mutex::new(Some(Received { keyspace, saving }))));
         let snapshot = SnapshotOf::<Types, _> { meta, snapshot };
         let installed = raft.install_full_snapshot(vote, snapshot).await;
         let response = installed.map_err(|error| error.to_string())?;

@@ -103,7 +103,7 @@ impl LogStore {
     /// The entries from `from` to `to`, up to about `bytes_max` bytes but at least one, and the id of the entry before them;
     /// none when they are not all there any more.
     pub(crate) fn read(&self, from: u64, to: u64, bytes_max: usize) -> Option<Piece> {
-        let inner = self.0.lock();
+        let inner = self.0.memory.lock();
         let at =
             |index: u64| inner.log.range(index..=index, usize::MAX).first().map(RaftEntry::log_id);
         let before = match from.checked_sub(1) {
@@ -120,12 +120,12 @@ impl LogStore {
 
     /// The id of the entry at `index`, if it is there.
     pub(crate) fn id_at(&self, index: u64) -> Option<LogId> {
-        self.0.lock().log.range(index..=index, usize::MAX).first().map(RaftEntry::log_id)
+        self.0.memory.lock().log.range(index..=index, usize::MAX).first().map(RaftEntry::log_id)
     }
 
     /// The id of the last entry that is gone from the beginning.
     pub(crate) fn purged(&self) -> Option<LogId> {
-        self.0.lock().purged
+        self.0.memory.lock().purged
     }
 
     /// How many entries and bytes the log holds.

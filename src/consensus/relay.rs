@@ -30,7 +30,6 @@ use super::sources::{self, Supplier, Urgency};
 use super::wire::{Alive, Begun, Supply, Wish};
 use crate::codec;
 use crate::ids::{NodeId, Placement};
-use crate::keyspace::Snapshot;
 use crate::transport::{Error, FrameSender, Inbound};
 
 /// About how many bytes of entries go into one frame, unless one entry alone is larger.
@@ -54,7 +53,7 @@ struct Fed {
 #[derive(Clone, Debug)]
 struct Held {
     meta: SnapshotMeta,
-    snapshot: Arc<Snapshot>,
+    snapshot: SnapshotData,
     used: Instant,
 }
 
@@ -380,6 +379,10 @@ impl Feed<'_> {
         self.send_all(&mut vec![start]).await?;
         let skipped = usize::try_from(from).unwrap_or(usize::MAX);
         for chunk in snapshot.chunks().skip(skipped) {
+            let chunk = chunk.map_err(|error| {
+                tracing::error!(%error, "cannot read a snapshot");
+                over("its snapshot cannot be read")
+            })?;
             self.send_all(&mut vec![codec::encode(&Supply::Chunk(chunk))]).await?;
             self.tell().await?;
             if let Some(held) = self.shared.relay.held.lock().as_mut() {
@@ -404,10 +407,9 @@ impl Feed<'_> {
             }
             let taken = self.shared.raft().get_snapshot().await;
             let taken = taken.map_err(|_| over("the engine has stopped"))?;
-            if let Some(taken) = taken.filter(|taken| is_usable(&taken.meta))
-                && let SnapshotData::Taken(snapshot) = taken.snapshot
-            {
-                let held = Held { meta: taken.meta, snapshot, used: Instant::now() };
+            if let Some(taken) = taken.filter(|taken| is_usable(&taken.meta)) {
+                let (meta, snapshot) = (taken.meta, taken.snapshot);
+                let held = Held { meta, snapshot, used: Instant::now() };
                 *self.shared.relay.held.lock() = Some(held);
                 continue;
             }

@@ -169,7 +169,7 @@ impl OnDisk {
 
 impl Saving {
     /// Writes the next chunk.
-    pub(super) fn put(&mut self, chunk: &Bytes) -> Result<(), Error> {
+    pub(super) fn put(&mut self, chunk: &[u8]) -> Result<(), Error> {
         self.writer.put(chunk)
     }
 
@@ -194,7 +194,6 @@ impl Saving {
         let mut inner = self.to.inner.lock();
         let reached = inner.newest.as_ref().and_then(|(meta, _)| meta.last_log_id);
         if inner.newest.is_some() && reached > self.meta.last_log_id {
-            self.writer.discard();
             return Ok(());
         }
         // Under the lock, so that no other snapshot gets between its name and its number.

@@ -243,12 +243,22 @@ impl Iterator for Contents {
 #[derive(Debug)]
 pub struct SnapshotWriter {
     disk: Arc<dyn Disk>,
-    file: Box<dyn DiskFile>,
+    file: Arc<dyn DiskFile>,
     part: String,
     head: Bytes,
     encoder: Encoder,
     offset: u64,
     synced: u64,
+    is_named: bool,
+}
+
+impl Drop for SnapshotWriter {
+    fn drop(&mut self) {
+        if !self.is_named {
+            // What is left of it is removed at the next start at the latest.
+            let _left = self.disk.remove(&self.part);
+        }
+    }
 }
 
 impl SnapshotWriter {
@@ -260,7 +270,9 @@ impl SnapshotWriter {
         let part = format!("{}.part", name_of(number));
         let file = disk.create(&part).map_err(Error::io(disk.place(&part), "create it"))?;
         let (encoder, bytes) = Encoder::begin(&head);
-        let mut writer = Self { disk, file, part, head, encoder, offset: 0, synced: 0 };
+        let file = file.into();
+        let (offset, synced, is_named) = (0, 0, false);
+        let mut writer = Self { disk, file, part, head, encoder, offset, synced, is_named };
         writer.write(&bytes)?;
         Ok(writer)
     }
@@ -288,12 +300,6 @@ impl SnapshotWriter {
         self.write(&bytes)
     }
 
-    /// Gives the snapshot up.
-    pub fn discard(self) {
-        // What is left of it is removed at the next start at the latest.
-        let _left = self.disk.remove(&self.part);
-    }
-
     /// Makes the snapshot durable under its final number, which must be the highest, and removes the older ones.
     ///
     /// # Errors
@@ -304,6 +310,7 @@ impl SnapshotWriter {
         self.file.sync_data().map_err(self.failed("sync it"))?;
         let (name, folder) = (name_of(number), self.disk.place(""));
         self.disk.rename(&self.part, &name).map_err(self.failed("rename it"))?;
+        self.is_named = true;
         self.disk.sync_folder().map_err(Error::io(folder.clone(), "sync the folder"))?;
         let names = self.disk.list().map_err(Error::io(folder, "list the folder"))?;
         let is_older = |name: &String| number_of(name).is_some_and(|other| other < number);
@@ -311,7 +318,7 @@ impl SnapshotWriter {
             self.disk.remove(older).map_err(Error::io(self.disk.place(older), "remove it"))?;
         }
         let place = self.disk.place(&name);
-        Ok(SnapshotFile { file: self.file.into(), place, number, head: self.head })
+        Ok(SnapshotFile { file: Arc::clone(&self.file), place, number, head: self.head.clone() })
     }
 }
 

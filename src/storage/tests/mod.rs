@@ -9,7 +9,7 @@ mod files;
 mod golden;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -104,7 +104,7 @@ fn workload() -> Vec<Vec<Write<Bytes>>> {
 }
 
 /// The states after none, one, two … batches.
-fn states() -> Vec<Model> {
+static STATES: LazyLock<Vec<Model>> = LazyLock::new(|| {
     let mut states = vec![Model::new()];
     for batch in workload() {
         let mut next = states[states.len() - 1].clone();
@@ -112,7 +112,7 @@ fn states() -> Vec<Model> {
         states.push(next);
     }
     states
-}
+});
 
 /// Runs the workload until it fails; gives how many batches were acknowledged.
 fn run(disk: &SimDisk) -> usize {
@@ -129,7 +129,7 @@ fn a_log_holds_what_was_written_and_goes_on() {
     assert_eq!(run(&disk), workload().len());
     let disk = disk.power_cut(super::Survival::Nothing);
     let (mut wal, recovered) = open(&disk).unwrap();
-    assert_eq!(Some(&Model::of(&recovered)), states().last());
+    assert_eq!(Some(&Model::of(&recovered)), STATES.last());
     assert_eq!(recovered.torn, None);
     wal.write(std::iter::once(&vec![entry(23, 5)])).unwrap();
     drop(wal);
