@@ -13,7 +13,7 @@ use crate::command::string::{Condition, Lifetime};
 use crate::command::{
     Command, CounterCommand, HashCommand, Operation, Reply, Request, SetCommand, StringCommand,
 };
-use crate::ids::SessionId;
+use crate::ids::{NodeId, SessionId};
 use crate::keyspace::{Keyspace, Owner, Taken, TakenWhat};
 
 /// A piece of bound state, and the client it was bound to; 0 for the node itself.
@@ -64,15 +64,16 @@ impl Losses {
     }
 
     /// Takes note of the sessions of this process that ended between two states, and of what the later state tells of
-    /// what was sent.
-    pub(super) fn compare(&mut self, before: &Keyspace, now: &Keyspace) {
-        let ended = |session: &SessionId| !now.sessions().contains_key(session);
+    /// what was sent. In the state of another formation a session of the same number may be of another node.
+    pub(super) fn compare(&mut self, node: NodeId, before: &Keyspace, now: &Keyspace) {
+        let open = |session: &SessionId| now.sessions().get(session).filter(|s| s.node == node);
+        let ended = |session: &SessionId| open(session).is_none();
         let ended: Vec<_> = self.own.iter().copied().filter(ended).collect();
         for session in ended {
             self.gather(session, &before.bound_by(session));
         }
         self.doubtful.retain(|(session, serial, _)| {
-            now.sessions().get(session).is_none_or(|open| open.last_serial() < *serial)
+            open(session).is_none_or(|open| open.last_serial() < *serial)
         });
     }
 

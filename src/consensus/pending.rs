@@ -361,7 +361,8 @@ impl Pending {
     /// Catches up with a state that came as a snapshot: what it already answers is answered, what it lost is told.
     pub(super) fn settle_snapshot(&self, before: &Keyspace, keyspace: &Keyspace) {
         let mut inner = self.inner.lock();
-        inner.losses.compare(before, keyspace);
+        let node = inner.node;
+        inner.losses.compare(node, before, keyspace);
         let nonce = inner.nonce;
         if inner.session.is_none()
             && let Some((id, _)) = keyspace.sessions().iter().find(|(_, s)| s.is_opened_by(nonce))
@@ -371,7 +372,7 @@ impl Pending {
         let Some(mine) = inner.session else {
             return;
         };
-        match keyspace.sessions().get(&mine) {
+        match keyspace.sessions().get(&mine).filter(|session| session.is_opened_by(nonce)) {
             None => inner.is_session_lost = true,
             Some(session) => {
                 while !inner.batches.is_empty() && inner.first() <= session.last_serial() {
