@@ -83,8 +83,11 @@ struct WithLine {
     /// How many quorate nodes to start
     #[arg(long, default_value_t = 3)]
     nodes: usize,
+    /// The configuration file of the nodes
+    #[arg(long, value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
     /// Start a redis-server instead
-    #[arg(long)]
+    #[arg(long, conflicts_with = "config")]
     redis: bool,
     /// The command, which finds the servers in its environment
     #[arg(required = true, trailing_var_arg = true)]
@@ -190,7 +193,13 @@ async fn with_servers(line: &WithLine) -> Outcome<ExitCode> {
         let address = server.address.to_string();
         return run_command(line, &[("FLAVOUR", "redis".into()), ("RESP", address)]).await;
     }
-    let cluster = Cluster::start(line.nodes).await?;
+    let config = line.config.as_ref().map(std::path::absolute).transpose()?;
+    let cluster = Cluster::start_with(line.nodes, |_, options, _| {
+        let config = config.iter().flat_map(|file| ["--config".into(), file.display().to_string()]);
+        options.more.extend(config);
+        Ok(())
+    })
+    .await?;
     let each = |field: fn(&cluster_tests::process::Node) -> String| {
         list(&cluster.nodes.iter().map(field).collect::<Vec<_>>())
     };

@@ -62,12 +62,15 @@ pub async fn run(line: &Line) -> Outcome<ExitCode> {
     let node = Node::start(config(&line.seed, &line.secret_file)).await;
     let node = node.map_err(|error| Failure::new(error.to_string()))?;
     node.ready().await;
-    let stopped = node.stopped();
+    let mut events = node.events();
     if line.bound > 0 {
         bind(&node, Hold { fields: line.bound, keys: line.bound }).await?;
         println!("holding");
     }
-    Err(Failure::new(stopped.await))
+    while let Some(event) = events.next().await {
+        println!("event: {event:?}");
+    }
+    Err(Failure::new(node.stopped().await))
 }
 
 /// Writes all that is to be bound to this process.

@@ -226,11 +226,14 @@ async fn stall_program(hold: Hold, stall: Duration) -> Outcome<Round> {
     let times = stop_and_go(&mut program, &mut watchers, stall).await;
     let (gone, back) = times.map_err(|failure| failure.during(program.output()))?;
     let output = program.output();
-    let told: Vec<&str> = output.lines().filter_map(|line| line.strip_prefix("event: ")).collect();
-    let [told] = told[..] else {
-        return Err(Failure::new(format!("told {} times instead of once:\n{output}", told.len())));
+    let told = |what: &str| -> Vec<&str> {
+        let events = output.lines().filter_map(|line| line.strip_prefix("event: "));
+        events.filter(|event| event.starts_with(what)).collect()
     };
-    let (holder, told) = ("a program".to_owned(), told.to_owned());
+    let ([_], [told]) = (&told("SessionLost")[..], &told("SessionRenewed")[..]) else {
+        return Err(Failure::new(format!("the program was not told once of each:\n{output}")));
+    };
+    let (holder, told) = ("a program".to_owned(), (*told).to_owned());
     Ok(Round { holder, gone, back: Some(back), told: Some(told) })
 }
 
