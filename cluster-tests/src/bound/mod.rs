@@ -96,9 +96,10 @@ pub async fn run(line: &Line) -> Outcome<ExitCode> {
     let programs =
         figures::rounds("program stopped", line.stalls, async |_| stall_program(hold, stall).await)
             .await;
-    for rounds in [&doors, &programs] {
-        rounds.figure("from the stop until its state is gone", |round| Some(round.gone));
-        rounds.figure("from the continuation until its state is back", |round| round.back);
+    for (who, rounds) in [("node", &doors), ("program", &programs)] {
+        let (gone, back) = ("from the stop of a", "from the continuation of a");
+        rounds.figure(&format!("{gone} {who} until its state is gone"), |round| Some(round.gone));
+        rounds.figure(&format!("{back} {who} until its state is back"), |round| round.back);
     }
     Ok(figures::exit(nodes.failed + clients.failed + doors.failed + programs.failed))
 }
