@@ -30,6 +30,7 @@ mod pending;
 mod raft;
 mod reads;
 mod relay;
+mod replay;
 mod restart;
 mod ring;
 mod serve;

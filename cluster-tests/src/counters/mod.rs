@@ -5,6 +5,7 @@
 
 mod client;
 mod history;
+mod journal;
 mod nemesis;
 
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use self::client::Clients;
-use self::history::{Counter, Final, History};
+use self::history::{Counter, Final};
 use self::nemesis::Nemesis;
 use crate::chance::Chance;
 use crate::door::{Door, read_number};
@@ -102,7 +103,7 @@ async fn increments(line: &Line, group: &mut Group) -> Outcome {
     }
     let read = finals.ok_or_else(|| Failure::new("no node"))?;
     println!("counters at the end: {}", history.judge(Some(read))?);
-    check_logs(line, group, &history, read)
+    check_logs(line, group, read).await
 }
 
 async fn read_final(door: &Door) -> Outcome<Final> {
@@ -114,12 +115,29 @@ async fn read_final(door: &Door) -> Outcome<Final> {
     Ok(read)
 }
 
+/// Ends all nodes as a power cut does, and reads what each has on its disk.
 #[expect(clippy::print_stdout, reason = "a tool for a terminal")]
-fn check_logs(line: &Line, _group: &Group, _history: &History, _read: Final) -> Outcome {
+async fn check_logs(line: &Line, group: &mut Group, read: Final) -> Outcome {
     if line.no_disk {
         println!("left out: serials in the log, because the nodes kept nothing on disk");
-    } else {
-        println!("left out: serials in the log, because nothing reads a log offline yet");
+        return Ok(());
     }
+    let mut whole = 0;
+    for slot in group.slots() {
+        group.kill(slot).await?;
+        let journal = journal::read(&group.data_folder(slot));
+        let journal = journal.map_err(|failure| failure.during(format!("the log of n{slot}")))?;
+        println!("the log of n{slot}: {journal}");
+        if journal.last != read {
+            let text =
+                format!("the log of n{slot} ends with {:?}, nodes read {read:?}", journal.last);
+            return Err(Failure::new(text));
+        }
+        whole += usize::from(journal.first == 0);
+    }
+    if whole == 0 {
+        return Err(Failure::new("no node has kept the whole log"));
+    }
+    println!("counters in the logs: no serial was applied twice, by {whole} whole logs");
     Ok(())
 }

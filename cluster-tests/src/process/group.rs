@@ -35,7 +35,7 @@ pub struct Plan {
     pub network: Option<Network>,
     /// Whether they keep their state on disk.
     pub durable: bool,
-    /// The configuration file of each, without `[resp]`.
+    /// The configuration file of each, without `[resp]`; `{slot}` and `{folder}` stand for its place and the group's folder.
     pub config: String,
 }
 
@@ -187,10 +187,9 @@ impl Group {
         let config = folder.join(format!("{name}.toml"));
         let door = format!("\n[resp]\npassword = \"{PASSWORD}\"\n");
         let door = if self.plan.network.is_some() { &door } else { "" };
-        std::fs::write(
-            &config,
-            format!("{}{door}", self.plan.config.replace("{slot}", &slot.to_string())),
-        )?;
+        let own = self.plan.config.replace("{slot}", &slot.to_string());
+        let own = own.replace("{folder}", &folder.display().to_string());
+        std::fs::write(&config, format!("{own}{door}"))?;
         let listen = self.listens.get(&slot).copied();
         let at = |port: u16| Some(SocketAddr::new(listen?.ip(), port).to_string());
         let in_network = self.plan.network.is_some();
