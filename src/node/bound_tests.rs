@@ -208,6 +208,11 @@ async fn it_comes_back_through_a_snapshot_too() {
     for round in 0..200 {
         ask(other, &format!("SET fill{round} {value}")).await;
     }
+    let deadline = Instant::now() + PATIENCE;
+    while other.status().raft.log_entries > 100 {
+        assert!(Instant::now() < deadline, "the entry that ended the session stays in the log");
+        sleep(Duration::from_millis(20)).await;
+    }
     network.heal();
     let (event, _) = renewed(&mut events).await;
     assert!(matches!(event, Event::SessionRenewed { restored: 2, .. }), "{event:?}");
