@@ -10,6 +10,8 @@ mod bound;
 #[cfg(test)]
 mod bound_tests;
 pub mod config;
+#[cfg(test)]
+mod durable_tests;
 mod error;
 pub mod events;
 mod gossip;

@@ -54,13 +54,13 @@ pub(super) async fn three(network: &MemoryNetwork) -> [Node; 3] {
     nodes
 }
 
-fn hset(field: &str) -> Command {
+pub(super) fn hset(field: &str) -> Command {
     let pairs = vec![(Bytes::from(field.to_owned()), Bytes::from_static(b"v"))];
     let key = Bytes::from_static(b"h");
     Command::Hash(HashCommand::Set { key, pairs, reply_ok: false })
 }
 
-fn hget(field: &str) -> Command {
+pub(super) fn hget(field: &str) -> Command {
     let (key, field) = (Bytes::from_static(b"h"), Bytes::from(field.to_owned()));
     Command::Hash(HashCommand::Get { key, field })
 }

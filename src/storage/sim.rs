@@ -181,6 +181,14 @@ impl SimDisk {
         self.0.lock().calls
     }
 
+    /// How many bytes of the file with the most of them were written and not synced.
+    #[must_use]
+    pub fn unsynced(&self) -> u64 {
+        let state = self.0.lock();
+        let of = |file: &Contents| file.pending.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        state.files.values().map(of).max().unwrap_or(0)
+    }
+
     /// Flips one bit of a file, synced or not; gives whether there is such a byte.
     #[must_use]
     pub fn flip_bit(&self, name: &str, offset: u64, bit: u8) -> bool {

@@ -23,15 +23,13 @@ fn hold(disk: &SimDisk, acknowledged: usize, told: &str) {
 }
 
 /// How the rest of the un-synced bytes may survive.
-fn survivals(call: u64) -> Vec<Survival> {
-    let mut all = vec![Survival::Nothing, Survival::Everything];
+fn survivals(call: u64, unsynced: u64) -> Vec<Survival> {
     // Every sector of what is under way, and bytes within sectors.
-    all.extend((1..20).map(|sector| Survival::Prefix(sector * 512)));
-    all.extend(
-        [1, 8, 20, 24, 300, 499, 507, 508, 510, 511, 513, 1_023, 1_500].map(Survival::Prefix),
-    );
-    all.extend((0..8).map(|seed| Survival::Sectors(call * 100 + seed)));
-    all
+    let sectors = (1..=unsynced / 512).map(|sector| sector * 512);
+    let bytes = [1, 8, 20, 24, 300, 499, 507, 508, 510, 511, 513, 1_023, 1_500];
+    let prefixes = sectors.chain(bytes).filter(|bytes| *bytes < unsynced).map(Survival::Prefix);
+    let drawn = (0..if unsynced > 512 { 8 } else { 2 }).map(|seed| Survival::Sectors(call * 100 + seed));
+    prefixes.chain(drawn).chain([Survival::Nothing, Survival::Everything]).collect()
 }
 
 fn calls() -> u64 {
@@ -46,7 +44,7 @@ fn nothing_acknowledged_is_lost_wherever_the_power_goes() {
         let disk = SimDisk::new();
         disk.fail_after(call);
         let acknowledged = run(&disk);
-        for survival in survivals(call) {
+        for survival in survivals(call, disk.unsynced()) {
             let disk = disk.fork().power_cut(survival);
             hold(&disk, acknowledged, &format!("power cut at call {call}, {survival:?}"));
         }
