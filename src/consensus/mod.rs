@@ -430,19 +430,23 @@ impl Consensus {
         let mut ended = self.ended.subscribe();
         loop {
             if let Err(fatal) = self.shared.running() {
-                let disk = disk_error(&self.shared.log, &self.shared.snapshots);
-                return disk.unwrap_or(Error::Fatal(fatal));
+                return self.because(Error::Fatal(fatal));
             }
             tokio::select! {
                 changed = metrics.changed() => if changed.is_err() {
-                    return Error::Stopped;
+                    return self.because(Error::Stopped);
                 },
                 task = ended.wait_for(Option::is_some) => {
                     let task = task.ok().and_then(|task| *task).unwrap_or("unknown");
-                    return Error::Fatal(format!("the task '{task}' has ended"));
+                    return self.because(Error::Fatal(format!("the task '{task}' has ended")));
                 }
             }
         }
+    }
+
+    /// The disk's failure, if that is behind another one.
+    fn because(&self, error: Error) -> Error {
+        disk_error(&self.shared.log, &self.shared.snapshots).unwrap_or(error)
     }
 }
 

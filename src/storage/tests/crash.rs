@@ -28,7 +28,8 @@ fn survivals(call: u64, unsynced: u64) -> Vec<Survival> {
     let sectors = (1..=unsynced / 512).map(|sector| sector * 512);
     let bytes = [1, 8, 20, 24, 300, 499, 507, 508, 510, 511, 513, 1_023, 1_500];
     let prefixes = sectors.chain(bytes).filter(|bytes| *bytes < unsynced).map(Survival::Prefix);
-    let drawn = (0..if unsynced > 512 { 8 } else { 2 }).map(|seed| Survival::Sectors(call * 100 + seed));
+    let drawn =
+        (0..if unsynced > 512 { 8 } else { 2 }).map(|seed| Survival::Sectors(call * 100 + seed));
     prefixes.chain(drawn).chain([Survival::Nothing, Survival::Everything]).collect()
 }
 
