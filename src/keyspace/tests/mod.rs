@@ -3,6 +3,7 @@
 //! Owns tables of request and reply, as Redis 7 gives them. Invariant: each test makes its own keyspace.
 
 mod bound;
+mod bound_model;
 mod property;
 mod snapshot;
 mod transactions;
