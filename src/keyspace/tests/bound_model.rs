@@ -412,8 +412,8 @@ fn take(
                 Binding::Node => Some(Owner { session, client: 0 }),
                 Binding::Client(client) => Some(Owner { session, client }),
             };
-            let reply = log.ask(session, binding, database, &line);
-            model.apply(usize::from(database), owner, log.at, &line, &reply);
+            let reply = log.ask(session, binding, database, line);
+            model.apply(usize::from(database), owner, log.at, line, &reply);
             (0, 0)
         }
         Step::Release { node, client } => {
