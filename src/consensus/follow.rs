@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
@@ -21,7 +22,7 @@ use super::lag::{Lag, Marks};
 use super::raft::Vote;
 use super::shared::Shared;
 use super::sources::{self, Attempt, Field, Stand};
-use super::wire::{Alive, Supply, Wish};
+use super::wire::{Alive, Answer, Call, Supply, Wish};
 use crate::codec;
 use crate::ids::{NodeId, Placement};
 use crate::transport::{Class, FrameReceiver, Peer};
@@ -111,6 +112,13 @@ impl Follow {
         self.inner.lock().marks.lag(Instant::now(), applied)
     }
 
+    /// Forgets the source; gives what it last told.
+    fn end(&self) -> Option<(Instant, Alive)> {
+        let mut inner = self.inner.lock();
+        inner.marks.forget();
+        inner.upstream.take()?.told
+    }
+
     /// How long ago the voter at the beginning of this node's chain heard of a leader, and how long the chain is.
     fn chain(&self) -> Option<(Duration, u8)> {
         let (at, alive) = self.inner.lock().upstream?.told?;
@@ -127,7 +135,7 @@ impl Follow {
 
 impl Shared {
     fn votes(&self) -> bool {
-        self.membership().voter_ids().any(|id| id == self.node)
+        self.votes_in_group(self.node)
     }
 
     fn must_follow(&self) -> bool {
@@ -159,6 +167,44 @@ impl Shared {
     pub(super) fn newer_leader(&self, own: Vote) -> Option<Option<NodeId>> {
         let vote = self.follow.vote().filter(|vote| vote.leader_id > own.leader_id)?;
         Some(vote.committed.then_some(vote.leader_id.node_id))
+    }
+
+    /// Has the leader step into a later term than one that a removed node has voted in: that node refuses whatever comes
+    /// under an earlier vote, and nobody but its own old group would ever have told the leader.
+    pub(super) async fn outrun(&self, node: NodeId, vote: Vote) -> Answer {
+        let own = self.raft().server_metrics().borrow_watched().vote;
+        if !self.is_leader() || self.votes_in_group(node) || vote.leader_id <= own.leader_id {
+            return Answer::Refused { reason: "not called for".to_owned() };
+        }
+        let others = self.voters().into_iter().filter(|id| *id != self.node);
+        let alive = others.filter(|id| self.is_alive(*id, Duration::from_secs(1)));
+        let Some(heir) = alive.min_by_key(|id| self.answered(*id)) else {
+            return Answer::Refused { reason: "no other voter to lead in a later term".to_owned() };
+        };
+        tracing::warn!(%node, %vote, %heir, "handing over, for a removed node has voted in a later term");
+        // A stopped engine is reported where it stops.
+        let _stopped = self.raft().trigger().transfer_leader(heir).await;
+        Answer::Done
+    }
+
+    fn votes_in_group(&self, node: NodeId) -> bool {
+        self.membership().voter_ids().any(|id| id == node)
+    }
+
+    /// Asks the leader that a source tells of to outrun this node's vote, if that is in its way.
+    async fn ask_to_outrun(&self, alive: Alive) {
+        let own = self.raft().server_metrics().borrow_watched().vote;
+        let is_ahead = !own.committed && own.leader_id > alive.vote.leader_id;
+        let leader = alive.vote.leader_id.node_id;
+        if !is_ahead || !alive.vote.committed {
+            return;
+        }
+        if let Some(placement) = self.placement_of(leader) {
+            let call = Call::Outrun { node: self.node, vote: own };
+            let peer = self.links.peer(leader, &placement);
+            let answer = self.links.call(&peer, &call, OPEN_MAX).await;
+            tracing::warn!(vote = %own, ?answer, "this node has voted in a later term than its group");
+        }
     }
 
     fn placement_of(&self, node: NodeId) -> Option<Placement> {
@@ -279,11 +325,11 @@ async fn follow(
         () = shared.links.left(purpose.formation) => End::Over("another formation".to_owned()),
     };
     stream.intake.close().await;
-    let mut inner = shared.follow.inner.lock();
-    inner.upstream = None;
-    inner.marks.forget();
-    drop(inner);
+    let told = shared.follow.end();
     sender.finish();
+    if let Some((_, alive)) = told {
+        shared.ask_to_outrun(alive).await;
+    }
     match end {
         End::Over(reason) if !stream.is_fed => End::Failed(reason),
         End::Refused { .. } | End::Failed(_) | End::Over(_) => end,

@@ -287,3 +287,29 @@ async fn an_observer_under_load_becomes_a_voter_without_a_snapshot() {
     let status = observer.consensus.status();
     assert_eq!((status.chunks, observer.consensus.shared.snapshot_index()), (0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_voter_that_stood_for_election_comes_back_as_an_observer() {
+    let network = MemoryNetwork::new(1);
+    let nodes = voters(&network, 3, &Config::default()).await;
+    let removed = nodes.iter().find(|n| n.consensus.status().role == Role::Follower).unwrap();
+    network.isolate(removed.candidate.placement.address);
+    let raft = removed.consensus.shared.raft();
+    for _ in 0..3 {
+        raft.trigger().elect(false).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let change = ChangeMembers::RemoveVoters([removed.candidate.node].into());
+    let change = leader(&nodes).consensus.shared.raft().change_membership(change, false).await;
+    change.unwrap();
+    write(leader(&nodes), "f", "v").await.unwrap();
+    let before = leader(&nodes).consensus.status().term;
+    assert!(removed.consensus.status().term > before);
+    network.heal();
+    let observes = || removed.consensus.status().role == Role::Observer;
+    until("the removal to come through", observes).await;
+    until_fed([removed].into_iter()).await;
+    write(removed, "own", "v").await.unwrap();
+    until_equal(nodes.iter()).await;
+    assert!(leader(&nodes).consensus.status().term > before);
+}

@@ -84,6 +84,7 @@ async fn answer(shared: &Arc<Shared>, formation: FormationId, call: Call) -> Ans
             answer_raft(shared, call).await
         }
         Call::ReadIndex => read_index(shared).await,
+        Call::Outrun { node, vote } => shared.outrun(node, vote).await,
         Call::Renew { session } => shared.duties.renew(shared, session),
         Call::Open { nonce, node, placement } => {
             shared.duties.open_session(shared, nonce, node, placement).await
@@ -126,6 +127,7 @@ async fn answer_raft(shared: &Shared, call: Call) -> Answer {
         | Call::Open { .. }
         | Call::Leave { .. }
         | Call::Promise { .. }
+        | Call::Outrun { .. }
         | Call::Withdraw { .. } => Answer::Refused { reason: "not a message of Raft".to_owned() },
     }
 }

@@ -41,6 +41,8 @@ pub(super) enum Call {
     Promise { initiator: NodeId, formation: FormationId },
     /// That formation will not be.
     Withdraw { formation: FormationId },
+    /// I voted for a later term than yours before I was removed; lead in one beyond it.
+    Outrun { node: NodeId, vote: Vote },
 }
 
 /// What the other answers.
