@@ -134,7 +134,8 @@ impl Follow {
 }
 
 impl Shared {
-    fn votes(&self) -> bool {
+    /// Tells whether this node votes.
+    pub(super) fn votes(&self) -> bool {
         self.votes_in_group(self.node)
     }
 
@@ -207,7 +208,8 @@ impl Shared {
         }
     }
 
-    fn placement_of(&self, node: NodeId) -> Option<Placement> {
+    /// Where a node is reached, as far as this one knows.
+    pub(super) fn placement_of(&self, node: NodeId) -> Option<Placement> {
         if let Some(placement) = self.membership().get_node(&node) {
             return Some(placement.clone());
         }

@@ -72,6 +72,11 @@ impl Formation {
         Answer::Done
     }
 
+    /// Forgets the promise: the formation it was given for is over.
+    pub(super) fn forget(&self) {
+        *self.0.lock() = None;
+    }
+
     /// Whom the promise was given to, while it holds.
     fn holder(&self) -> Option<NodeId> {
         self.0.lock().filter(|held| held.at.elapsed() <= PROMISE_MAX).map(|held| held.initiator)
@@ -117,7 +122,10 @@ pub(super) async fn step(shared: &Shared, others: &[Candidate], expect: Option<E
     if shared.is_member() {
         return;
     }
-    let formed = others.iter().find_map(|other| Some((other, other.formation?)));
+    // Nodes of an older epoch may not have noticed yet that the cluster went on.
+    let own = shared.links.formation();
+    let formed = others.iter().filter_map(|other| Some((other, other.formation?)));
+    let formed = formed.max_by_key(|(_, formation)| (*formation == own, formation.epoch));
     if let Some((member, formation)) = formed {
         join(shared, member, formation);
         meet(shared, others);

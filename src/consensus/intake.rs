@@ -104,6 +104,9 @@ impl<'a> Intake<'a> {
         &mut self,
         request: AppendEntriesRequest<Types>,
     ) -> Result<(), String> {
+        if request.vote.leader_id.node_id == self.shared.node {
+            return Err("it has no newer leader than this node was".to_owned());
+        }
         if !is_sound(&request) {
             return Err("it sent entries that no leader could have sent".to_owned());
         }
@@ -124,6 +127,9 @@ impl<'a> Intake<'a> {
         meta: SnapshotMeta,
         from: u64,
     ) -> Result<(), String> {
+        if vote.leader_id.node_id == self.shared.node {
+            return Err("it has no newer leader than this node was".to_owned());
+        }
         let covers = |last: LogId| vote.committed && *last.committed_leader_id() <= vote.leader_id;
         if !meta.last_log_id.is_some_and(covers) {
             return Err("it sent a snapshot that no leader could have sent".to_owned());

@@ -128,6 +128,16 @@ impl LogStore {
         self.0.memory.lock().purged
     }
 
+    /// Forgets everything. Only a log that is in memory alone is ever told to.
+    pub(super) fn clear(&self) {
+        *self.0.memory.lock() = Memory::default();
+    }
+
+    /// Tells whether it outlives the process.
+    pub(super) fn is_durable(&self) -> bool {
+        self.0.disk.is_some()
+    }
+
     /// How many entries and bytes the log holds.
     pub(crate) fn size(&self) -> (usize, usize) {
         let memory = self.0.memory.lock();
@@ -159,7 +169,6 @@ impl LogStore {
 
     /// Begins anew behind `upto`, in one step: no entries, all up to there forgotten, this vote, this formation. What the
     /// entries did must be in a stored snapshot before.
-    #[expect(dead_code, reason = "a cluster that is formed anew calls it")]
     pub(super) async fn start_over(
         &self,
         upto: LogId,

@@ -13,7 +13,7 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::type_config::alias::SnapshotOf;
 use parking_lot::Mutex;
 
-use super::raft::{LogId, SnapshotMeta, StoredMembership, Types};
+use super::raft::{LogEntry, LogId, SnapshotMeta, StoredMembership, Types};
 use super::state::State;
 use super::store::{Saving, Snapshots};
 use crate::keyspace::{Keyspace, Restore, Snapshot};
@@ -42,14 +42,36 @@ pub(crate) struct Received {
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
     state: Arc<State>,
+    gate: Gate,
     snapshots: Snapshots,
     /// Whether there was a snapshot of this state, where no disk tells.
     was_taken: Arc<AtomicBool>,
 }
 
+/// The way to the state, which is closed for an engine that another has replaced.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gate(Arc<Mutex<bool>>);
+
+impl Gate {
+    /// Closes it; who is on the way is waited for.
+    pub(super) fn close(&self) {
+        *self.0.lock() = true;
+    }
+
+    /// Does what changes the state, unless it is closed.
+    fn pass(&self, change: impl FnOnce()) -> Result<(), io::Error> {
+        let is_closed = self.0.lock();
+        if *is_closed {
+            return Err(io::Error::other("another engine has taken over"));
+        }
+        change();
+        Ok(())
+    }
+}
+
 impl Machine {
-    pub(super) fn new(state: Arc<State>, snapshots: Snapshots) -> Self {
-        Self { state, snapshots, was_taken: Arc::default() }
+    pub(super) fn new(state: Arc<State>, gate: Gate, snapshots: Snapshots) -> Self {
+        Self { state, gate, snapshots, was_taken: Arc::default() }
     }
 
     /// Makes a keyspace of a snapshot that lies here.
@@ -78,6 +100,22 @@ impl Machine {
     }
 }
 
+/// Applies one entry to the state.
+pub(super) fn apply_one(state: &State, entry: &LogEntry) {
+    let id = entry.log_id();
+    let membership = match &entry.payload {
+        openraft::EntryPayload::Blank => None,
+        openraft::EntryPayload::Normal(proposal) => {
+            state.apply(id, &proposal.0);
+            None
+        }
+        openraft::EntryPayload::Membership(membership) => {
+            Some(StoredMembership::new(Some(id), membership.clone()))
+        }
+    };
+    state.advance(id, membership);
+}
+
 impl RaftStateMachine<Types> for Machine {
     type SnapshotData = SnapshotData;
     type SnapshotBuilder = Builder;
@@ -92,18 +130,7 @@ impl RaftStateMachine<Types> for Machine {
     {
         while let Some(next) = entries.next().await {
             let (entry, responder) = next?;
-            let id = entry.log_id();
-            let membership = match &entry.payload {
-                openraft::EntryPayload::Blank => None,
-                openraft::EntryPayload::Normal(proposal) => {
-                    self.state.apply(id, &proposal.0);
-                    None
-                }
-                openraft::EntryPayload::Membership(membership) => {
-                    Some(StoredMembership::new(Some(id), membership.clone()))
-                }
-            };
-            self.state.advance(id, membership);
+            self.gate.pass(|| apply_one(&self.state, &entry))?;
             if let Some(responder) = responder {
                 responder.send(());
             }
@@ -136,7 +163,7 @@ impl RaftStateMachine<Types> for Machine {
             self.keep(meta, snapshot).await?;
             keyspace
         };
-        self.state.install(meta, keyspace);
+        self.gate.pass(|| self.state.install(meta, keyspace))?;
         self.was_taken.store(true, Ordering::SeqCst);
         Ok(())
     }

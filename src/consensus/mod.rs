@@ -10,8 +10,10 @@
 //!   confirm ─► reads ─► read index at the leader ─► applied here ─► caller reads state
 //! ```
 
+mod arbiter;
 mod clients;
 mod config;
+mod deaths;
 mod duties;
 mod engine;
 mod feed;
@@ -22,6 +24,7 @@ mod lag;
 mod log;
 mod losses;
 mod machine;
+mod meeting;
 mod network;
 mod notices;
 #[cfg(test)]
@@ -29,6 +32,10 @@ mod observer_tests;
 mod pending;
 mod raft;
 mod reads;
+mod rebase;
+mod recovery;
+#[cfg(test)]
+mod recovery_tests;
 mod relay;
 mod replay;
 mod restart;
@@ -66,8 +73,8 @@ pub use self::formation::{Candidate, Expect};
 pub use self::lag::Lag;
 pub use self::notices::Notice;
 use self::pending::{Pending, Submission};
-use self::raft::Raft;
 use self::reads::Reading;
+pub use self::recovery::{Recovered, Refusal};
 use self::shared::{Links, Shared};
 use self::state::State;
 pub use self::state::{SessionPeer, SessionPeers};
@@ -203,13 +210,8 @@ impl Consensus {
         let state = Arc::new(State::new(limits, pending));
         let links = Arc::new(Links::new(transport, config.clone(), parts.host, log.clone()));
         let gate = restart::Gate::new(log.is_used(), timing.election_max);
-        let engine = Arc::new(engine::settings(&config, &timing)?);
-        let network = network::Network { links: Arc::clone(&links) };
-        let machine = machine::Machine::new(Arc::clone(&state), snapshots.clone());
-        let raft = Raft::new(node, engine, network, log.clone(), machine).await;
-        let raft = raft.map_err(|error| {
-            disk_error(&log, &snapshots).unwrap_or_else(|| Error::Fatal(error.to_string()))
-        })?;
+        let works = rebase::Works::new(engine::settings(&config, &timing)?);
+        let raft = works.start(node, &links, &log, &snapshots, &state).await?;
         let (submissions, queue) = mpsc::channel(config.queue_max.max(1));
         let (readings, inbox) = mpsc::channel(config.queue_max.max(1));
         let shared = Arc::new(Shared {
@@ -227,6 +229,10 @@ impl Consensus {
             state,
             formation: formation::Formation::default(),
             duties: duties::Duties::default(),
+            deaths: deaths::Deaths::default(),
+            recovery: recovery::Recovery::default(),
+            meetings: meeting::Meetings::default(),
+            works,
             clients,
             is_let_go: AtomicBool::new(false),
             renewed: Mutex::new(Instant::now()),
@@ -241,6 +247,8 @@ impl Consensus {
         let writer = writer::Writer::new(Arc::clone(&shared), queue).run();
         tasks.spawn(alarm("writer").over(writer));
         tasks.spawn(alarm("reads").over(reads::run(Arc::clone(&shared), inbox)));
+        tasks.spawn(alarm("deaths").over(deaths::run(Arc::clone(&shared))));
+        tasks.spawn(alarm("recovery").over(recovery::run(Arc::clone(&shared))));
         tasks.spawn(alarm("duties").over(duties::run(Arc::clone(&shared))));
         let releases = clients::run(Arc::clone(&shared), submissions.clone());
         tasks.spawn(alarm("releases").over(releases));
@@ -272,8 +280,10 @@ impl Consensus {
     }
 
     /// Takes one step towards being in a cluster: joins the one that `others` are in, or forms one when the
-    /// nodes that `expect` names wait for it. To be called every few hundred milliseconds; does nothing for a member.
+    /// nodes that `expect` names wait for it. To be called every few hundred milliseconds; a member only
+    /// looks whether its cluster was formed anew without it.
     pub async fn step_towards_cluster(&self, others: &[Candidate], expect: Option<Expect>) {
+        meeting::meet(&self.shared, others).await;
         formation::step(&self.shared, others, expect).await;
     }
 
@@ -426,15 +436,35 @@ impl Consensus {
 
     /// Waits until the engine has failed; gives why. A node whose consensus has failed must stop.
     pub async fn failed(&self) -> Error {
-        let mut metrics = self.shared.raft().server_metrics();
+        let mut phases = self.shared.works.phase.subscribe();
         let mut ended = self.ended.subscribe();
+        let mut phase = phases.borrow_and_update().clone();
+        let mut metrics = self.shared.raft().server_metrics();
         loop {
-            if let Err(fatal) = self.shared.running() {
-                return self.because(Error::Fatal(fatal));
+            let running = self.shared.running();
+            let now = phases.borrow_and_update().clone();
+            if now != phase {
+                phase = now;
+                metrics = self.shared.raft().server_metrics();
+                continue;
             }
+            match (&phase, running) {
+                (rebase::Phase::Failed(why), _) => return Error::Fatal(why.clone()),
+                (rebase::Phase::Running(_), Err(fatal)) => {
+                    return self.because(Error::Fatal(fatal));
+                }
+                (rebase::Phase::Running(_) | rebase::Phase::Changing, _) => {}
+            }
+            let is_running = matches!(phase, rebase::Phase::Running(_));
             tokio::select! {
-                changed = metrics.changed() => if changed.is_err() {
-                    return self.because(Error::Stopped);
+                changed = metrics.changed(), if is_running => {
+                    // The reports of an engine that is replaced end.
+                    if changed.is_err() && *self.shared.works.phase.borrow() == phase {
+                        return self.because(Error::Stopped);
+                    }
+                }
+                changed = phases.changed() => if changed.is_err() {
+                    return Error::Stopped;
                 },
                 task = ended.wait_for(Option::is_some) => {
                     let task = task.ok().and_then(|task| *task).unwrap_or("unknown");

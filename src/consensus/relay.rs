@@ -121,6 +121,12 @@ impl Relay {
         place.map(|fed| fed.next = next).is_some()
     }
 
+    /// Forgets what was made of a state that this node no longer goes on from.
+    pub(super) fn forget(&self, applied: u64) {
+        *self.held.lock() = None;
+        self.ring.lock().reset(Some(applied));
+    }
+
     fn forget_unused(&self) {
         self.held.lock().take_if(|held| held.used.elapsed() > HELD_MAX);
     }

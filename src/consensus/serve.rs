@@ -16,7 +16,7 @@ use super::machine::{Received, SnapshotData};
 use super::raft::Types;
 use super::shared::Shared;
 use super::wire::{Answer, Call, SnapshotDone, SnapshotHeader};
-use super::{feed, relay};
+use super::{deaths, feed, recovery, relay};
 use crate::codec;
 use crate::ids::FormationId;
 use crate::keyspace::Restore;
@@ -77,12 +77,18 @@ async fn answer(shared: &Arc<Shared>, formation: FormationId, call: Call) -> Ans
             shared.formation.promise(shared, initiator, formation)
         }
         Call::Withdraw { formation } => shared.formation.withdraw(shared, formation),
+        Call::Reformed { formation, node, placement } => {
+            recovery::reformed(shared, formation, node, placement)
+        }
         _ if !shared.links.is_formation(formation) => Answer::Refused {
             reason: format!("another formation: {formation}, here {}", shared.links.formation()),
         },
         Call::Vote(_) | Call::PreVote(_) | Call::Append(_) | Call::TransferLeader(_) => {
             answer_raft(shared, call).await
         }
+        Call::Dead { session, is_durable } => deaths::take(shared, session, is_durable).await,
+        Call::Survey => recovery::survey(shared, None).await,
+        Call::Yield { to, next } => recovery::survey(shared, Some((to, next))).await,
         Call::ReadIndex => read_index(shared).await,
         Call::Outrun { node, vote } => shared.outrun(node, vote).await,
         Call::Renew { session } => shared.duties.renew(shared, session),
@@ -94,6 +100,9 @@ async fn answer(shared: &Arc<Shared>, formation: FormationId, call: Call) -> Ans
 }
 
 async fn answer_raft(shared: &Shared, call: Call) -> Answer {
+    if shared.recovery.is_bound() {
+        return Answer::Refused { reason: "promised to follow another formation".to_owned() };
+    }
     let refused = |error: &dyn std::error::Error| Answer::Refused { reason: error.to_string() };
     match call {
         Call::Vote(_) | Call::PreVote(_) if !shared.gate.is_open() => {
@@ -111,6 +120,7 @@ async fn answer_raft(shared: &Shared, call: Call) -> Answer {
             Ok(response) => {
                 if response.is_success() {
                     shared.follow.hear();
+                    shared.recovery.hear();
                 }
                 Answer::Append(response)
             }
@@ -128,7 +138,11 @@ async fn answer_raft(shared: &Shared, call: Call) -> Answer {
         | Call::Leave { .. }
         | Call::Promise { .. }
         | Call::Outrun { .. }
-        | Call::Withdraw { .. } => Answer::Refused { reason: "not a message of Raft".to_owned() },
+        | Call::Withdraw { .. }
+        | Call::Dead { .. }
+        | Call::Survey
+        | Call::Yield { .. }
+        | Call::Reformed { .. } => Answer::Refused { reason: "not a message of Raft".to_owned() },
     }
 }
 
@@ -153,6 +167,7 @@ async fn serve_append(shared: &Shared, inbound: Inbound) -> Result<(), crate::tr
     while let Some(Ok(result)) = results.next().await {
         if result.is_ok() {
             shared.follow.hear();
+            shared.recovery.hear();
         }
         sender.send(codec::encode(&result)).await?;
     }

@@ -22,7 +22,9 @@ use super::config::{Config, Timing, Voting};
 use super::raft::{Raft, StoredMembership};
 use super::state::State;
 use super::wire::{Answer, Call};
-use super::{GROUP, duties, follow, formation, log, relay, restart, store};
+use super::{
+    GROUP, deaths, duties, follow, formation, log, meeting, rebase, recovery, relay, restart, store,
+};
 use crate::codec;
 use crate::host::Host;
 use crate::ids::{FormationId, NodeId, Placement};
@@ -121,6 +123,10 @@ pub(super) struct Shared {
     pub(super) duties: duties::Duties,
     pub(super) relay: relay::Relay,
     pub(super) follow: follow::Follow,
+    pub(super) deaths: deaths::Deaths,
+    pub(super) recovery: recovery::Recovery,
+    pub(super) meetings: meeting::Meetings,
+    pub(super) works: rebase::Works,
     pub(super) clients: Clients,
     /// The others go on without this node, which is leaving.
     pub(super) is_let_go: AtomicBool,

@@ -81,6 +81,12 @@ impl State {
         self.applied.send_replace(id.index());
     }
 
+    /// Forgets how far this node has come, while what it has stays readable, until a snapshot takes its place.
+    pub(super) fn forget_position(&self) {
+        *self.position.lock() = Position::default();
+        self.applied.send_replace(0);
+    }
+
     pub(super) fn position(&self) -> (Option<LogId>, StoredMembership) {
         let position = self.position.lock();
         (position.applied, position.membership.clone())

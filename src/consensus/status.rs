@@ -49,6 +49,10 @@ pub struct Status {
     pub sessions: usize,
     /// How many clients of the cluster wait for an element of a list.
     pub waiting: usize,
+    /// Why there is no leader, if that is known.
+    pub halted: Option<String>,
+    /// Why the cluster was last formed anew, if this node did it.
+    pub origin: Option<String>,
     /// Entries and bytes in this node's log.
     pub log: (usize, usize),
     /// The node that feeds this one, if it does not vote.
@@ -139,6 +143,8 @@ impl Consensus {
             session: shared.state.pending.session(),
             sessions,
             waiting,
+            halted: shared.recovery.reason(),
+            origin: shared.recovery.origin(),
             log: shared.log.size(),
             follows: shared.follow.source(),
             lag: shared.follow.lag(shared.state.applied_index()),

@@ -9,7 +9,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 
 use super::clients::Clients;
 use super::log::LogStore;
-use super::machine::Machine;
+use super::machine::{Gate, Machine};
 use super::notices;
 use super::pending::Pending;
 use super::raft::Types;
@@ -34,7 +34,7 @@ impl StoreBuilder<Types, LogStore, Machine> for Builder {
         let (outbox, _) = notices::channel();
         let pending = Pending::new(node, Clients::default(), 1 << 20, outbox);
         let state = Arc::new(State::new(Limits::default(), pending));
-        Ok(((), store.log, Machine::new(state, store.snapshots)))
+        Ok(((), store.log, Machine::new(state, Gate::default(), store.snapshots)))
     }
 }
 

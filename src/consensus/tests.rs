@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::command::{Command, HashCommand, Operation};
+use crate::host::Place;
 use crate::transport::{Credentials, Identity, MemoryNetwork, Secret, Socket};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -20,7 +21,7 @@ pub(super) struct TestNode {
     pub(super) candidate: Candidate,
 }
 
-fn address(number: u8) -> SocketAddr {
+pub(super) fn address(number: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, number], 7000))
 }
 
@@ -29,6 +30,15 @@ pub(super) async fn node(network: &MemoryNetwork, number: u8) -> TestNode {
 }
 
 pub(super) async fn node_with(network: &MemoryNetwork, number: u8, config: Config) -> TestNode {
+    node_on(network, number, config, &Place::Nowhere).await
+}
+
+pub(super) async fn node_on(
+    network: &MemoryNetwork,
+    number: u8,
+    config: Config,
+    locks: &Place,
+) -> TestNode {
     let id = NodeId::from_random(u64::from(number));
     let name = format!("node-{number}");
     let secret = Secret::generate([7; 32]);
@@ -54,7 +64,7 @@ pub(super) async fn node_with(network: &MemoryNetwork, number: u8, config: Confi
         submission_max: 16 << 20,
         clock: Clock::simulated(Timestamp::from_millis(1_000_000)),
         rng_seed: [number; 32],
-        host: Host::nowhere(),
+        host: locks.hold(id, false).unwrap(),
     })
     .await
     .unwrap();
@@ -98,7 +108,7 @@ pub(super) fn hset(field: &str, value: &str) -> Request {
     Request::One(Operation::new(0, command))
 }
 
-fn hget(field: &str) -> Request {
+pub(super) fn hget(field: &str) -> Request {
     let (key, field) = (Bytes::from_static(b"h"), Bytes::from(field.to_owned()));
     let command = Command::Hash(HashCommand::Get { key, field });
     Request::One(Operation::new(0, command))

@@ -43,6 +43,14 @@ pub(super) enum Call {
     Withdraw { formation: FormationId },
     /// I voted for a later term than yours before I was removed; lead in one beyond it.
     Outrun { node: NodeId, vote: Vote },
+    /// The process of this session is proven dead; a durable one may come back with its data.
+    Dead { session: SessionId, is_durable: bool },
+    /// The majority is gone: what do you have?
+    Survey,
+    /// Promise not to go on in this formation, but to follow the next.
+    Yield { to: NodeId, next: FormationId },
+    /// The cluster goes on under this formation, here.
+    Reformed { formation: FormationId, node: NodeId, placement: Placement },
 }
 
 /// What the other answers.
@@ -70,6 +78,12 @@ pub(super) enum Answer {
     /// Not now, or not ever; the reason is for people.
     Refused {
         reason: String,
+    },
+    /// What a survivor has, and whether it has promised.
+    Surveyed {
+        last: Option<LogId>,
+        is_led: bool,
+        is_promised: bool,
     },
 }
 

@@ -44,6 +44,7 @@ impl Node {
                 id: id.clone(),
                 epoch,
                 formation: formation.map(|f| f.to_string()),
+                origin: raft.origin.clone(),
             },
             raft: RaftStatus {
                 role: raft.role.into(),
@@ -69,6 +70,7 @@ impl Node {
             Phase::Joining => (State::Joining, because("in no cluster yet")),
             Phase::Syncing => (State::Syncing, because("catching up with the cluster")),
             Phase::Leaving => (State::Leaving, because("leaving")),
+            Phase::Ready if raft.halted.is_some() => (State::Halted, raft.halted.clone()),
             Phase::Ready if raft.leader.is_none() => (State::Halted, because("no leader is known")),
             Phase::Ready if raft.session.is_none() => {
                 (State::Syncing, because("opening another session"))

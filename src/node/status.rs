@@ -74,6 +74,8 @@ pub struct ClusterStatus {
     pub epoch: u64,
     /// Which formation of that name it is; none before the node is in it.
     pub formation: Option<String>,
+    /// Why it was formed anew last, if this node did it since its start.
+    pub origin: Option<String>,
 }
 
 /// Agreement as one node knows it.

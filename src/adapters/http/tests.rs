@@ -24,7 +24,12 @@ fn status(state: State, reason: Option<&str>) -> Status {
             state,
             reason: reason.map(str::to_owned),
         },
-        cluster: ClusterStatus { id: "game".parse().unwrap(), epoch: 1, formation: None },
+        cluster: ClusterStatus {
+            id: "game".parse().unwrap(),
+            epoch: 1,
+            formation: None,
+            origin: None,
+        },
         raft: RaftStatus {
             role: Role::Leader,
             leader: Some(id),
