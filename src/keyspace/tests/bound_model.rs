@@ -159,7 +159,6 @@ impl Model {
             return;
         }
         let one = matches!(reply, Reply::Integer(1));
-        let free_or_own = || owner.map_or(Owned::Free, Owned::By);
         match words[..] {
             ["FLUSHDB"] => self.0[number].clear(),
             ["SWAPDB", ..] => self.0.swap(0, 1),
@@ -170,80 +169,109 @@ impl Model {
             _ => {}
         }
         let home = &mut self.0[number];
-        match words[..] {
-            ["SET", key, value, ref rest @ ..] => {
-                let mut new = Key::new(Kind::String);
-                new.deadline = if let ["PX", ms] = rest { Some(now + millis(ms)) } else { None };
-                new.elements.insert(None, (value.to_owned(), free_or_own()));
-                home.insert(key.to_owned(), new);
-            }
-            ["APPEND", key, value] => {
-                let place = element(home, Kind::String, key, None);
-                place.0.push_str(value);
-                place.1 = free_or_own();
-            }
-            ["INCRBY", key, amount] => add(home, Kind::String, key, None, amount, owner),
-            ["HINCRBY", key, field, amount] => {
-                add(home, Kind::Hash, key, Some(field), amount, owner);
-            }
-            ["INCRBYFLOAT", key, _] => {
-                *element(home, Kind::String, key, None) = (bulk(reply), Owned::Free);
-            }
-            ["HINCRBYFLOAT", key, field, _] => {
-                *element(home, Kind::Hash, key, Some(field)) = (bulk(reply), Owned::Free);
-            }
-            ["GETDEL" | "DEL", key] => {
-                home.remove(key);
-            }
-            ["RENAME", key, to] => {
-                let moved = home.remove(key).unwrap();
-                home.insert(to.to_owned(), moved);
-            }
-            ["COPY", key, to, "REPLACE"] if one => {
-                let mut copy = home[key].clone();
-                for (_, owned) in copy.elements.values_mut() {
-                    *owned = match copy.kind {
-                        Kind::Set => held(owner),
-                        Kind::List => Owned::Free,
-                        Kind::String | Kind::Hash => free_or_own(),
-                    };
-                }
-                home.insert(to.to_owned(), copy);
-            }
-            ["PEXPIRE", key, ms] if one => {
-                home.get_mut(key).unwrap().deadline = Some(now + millis(ms));
-            }
-            ["HSET", key, field, value] => {
-                *element(home, Kind::Hash, key, Some(field)) = (value.to_owned(), free_or_own());
-            }
-            ["HSETNX", key, field, value] if one => {
-                *element(home, Kind::Hash, key, Some(field)) = (value.to_owned(), free_or_own());
-            }
-            ["HDEL" | "SREM", key, ref elements @ ..] => {
-                elements.iter().for_each(|e| drop(home, key, e))
-            }
-            ["SPOP", key] => drop(home, key, &bulk(reply)),
-            ["SADD", key, ref members @ ..] => {
-                members.iter().for_each(|member| hold(home, key, member, owner));
-            }
-            ["SMOVE", key, to, member] if one && key != to => {
-                drop(home, key, member);
-                hold(home, to, member, owner);
-            }
-            ["SUNIONSTORE", key, ref sources @ ..] => {
-                let sets = sources.iter().filter_map(|source| home.get(*source));
-                let members: BTreeSet<_> =
-                    sets.flat_map(|set| set.elements.keys().cloned()).collect();
-                home.remove(key);
-                members.iter().flatten().for_each(|member| hold(home, key, member, owner));
-            }
-            ["RPUSH", key, value] => {
-                let Reply::Integer(length) = reply else { panic!("a length") };
-                let place = (length - 1).to_string();
-                element(home, Kind::List, key, Some(&place)).0 = value.to_owned();
-            }
-            _ => {}
+        keys(home, owner, now, &words, one);
+        strings_and_fields(home, owner, now, &words, reply);
+        members_and_elements(home, owner, &words, reply);
+    }
+}
+
+fn free_or_own(owner: Option<Owner>) -> Owned {
+    owner.map_or(Owned::Free, Owned::By)
+}
+
+fn strings_and_fields(
+    home: &mut Home,
+    owner: Option<Owner>,
+    now: u64,
+    words: &[&str],
+    reply: &Reply,
+) {
+    let one = matches!(reply, Reply::Integer(1));
+    let written = |value: &str| (value.to_owned(), free_or_own(owner));
+    match *words {
+        ["SET", key, value, ref rest @ ..] => {
+            let mut new = Key::new(Kind::String);
+            new.deadline = if let ["PX", ms] = rest { Some(now + millis(ms)) } else { None };
+            new.elements.insert(None, written(value));
+            home.insert(key.to_owned(), new);
         }
+        ["APPEND", key, value] => {
+            let place = element(home, Kind::String, key, None);
+            place.0.push_str(value);
+            place.1 = free_or_own(owner);
+        }
+        ["INCRBY", key, amount] => add(home, Kind::String, key, None, amount, owner),
+        ["HINCRBY", key, field, amount] => {
+            add(home, Kind::Hash, key, Some(field), amount, owner);
+        }
+        ["INCRBYFLOAT", key, _] => {
+            *element(home, Kind::String, key, None) = (bulk(reply), Owned::Free);
+        }
+        ["HINCRBYFLOAT", key, field, _] => {
+            *element(home, Kind::Hash, key, Some(field)) = (bulk(reply), Owned::Free);
+        }
+        ["HSET", key, field, value] => {
+            *element(home, Kind::Hash, key, Some(field)) = written(value);
+        }
+        ["HSETNX", key, field, value] if one => {
+            *element(home, Kind::Hash, key, Some(field)) = written(value);
+        }
+        _ => {}
+    }
+}
+
+fn members_and_elements(home: &mut Home, owner: Option<Owner>, words: &[&str], reply: &Reply) {
+    match *words {
+        ["HDEL" | "SREM", key, ref elements @ ..] => {
+            elements.iter().for_each(|element| remove(home, key, element));
+        }
+        ["SPOP", key] => remove(home, key, &bulk(reply)),
+        ["SADD", key, ref members @ ..] => {
+            members.iter().for_each(|member| hold(home, key, member, owner));
+        }
+        ["SMOVE", key, to, member] if *reply == Reply::Integer(1) && key != to => {
+            remove(home, key, member);
+            hold(home, to, member, owner);
+        }
+        ["SUNIONSTORE", key, ref sources @ ..] => {
+            let sets = sources.iter().filter_map(|source| home.get(*source));
+            let members: BTreeSet<_> = sets.flat_map(|set| set.elements.keys().cloned()).collect();
+            home.remove(key);
+            members.iter().flatten().for_each(|member| hold(home, key, member, owner));
+        }
+        ["RPUSH", key, value] => {
+            let Reply::Integer(length) = reply else { panic!("a length") };
+            let place = (length - 1).to_string();
+            element(home, Kind::List, key, Some(&place)).0 = value.to_owned();
+        }
+        _ => {}
+    }
+}
+
+fn keys(home: &mut Home, owner: Option<Owner>, now: u64, words: &[&str], one: bool) {
+    match *words {
+        ["GETDEL" | "DEL", key] => {
+            home.remove(key);
+        }
+        ["RENAME", key, to] => {
+            let moved = home.remove(key).unwrap();
+            home.insert(to.to_owned(), moved);
+        }
+        ["COPY", key, to, "REPLACE"] if one => {
+            let mut copy = home[key].clone();
+            for (_, owned) in copy.elements.values_mut() {
+                *owned = match copy.kind {
+                    Kind::Set => held(owner),
+                    Kind::List => Owned::Free,
+                    Kind::String | Kind::Hash => free_or_own(owner),
+                };
+            }
+            home.insert(to.to_owned(), copy);
+        }
+        ["PEXPIRE", key, ms] if one => {
+            home.get_mut(key).unwrap().deadline = Some(now + millis(ms));
+        }
+        _ => {}
     }
 }
 
@@ -271,7 +299,7 @@ fn element<'a>(
     key.elements.entry(name.map(str::to_owned)).or_default()
 }
 
-fn drop(home: &mut Home, key: &str, name: &str) {
+fn remove(home: &mut Home, key: &str, name: &str) {
     if let Some(found) = home.get_mut(key) {
         found.elements.remove(&Some(name.to_owned()));
         if found.elements.is_empty() {
