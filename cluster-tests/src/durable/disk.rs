@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::failure::{Failure, Outcome};
 
 /// The size of a small disk, as `mount` reads it.
-pub(super) const SMALL: &str = "24m";
+pub(super) const SMALL: &str = "6m";
 
 /// Cuts a mounted file system off without writing its journal: `FS_IOC_SHUTDOWN` with `NOLOGFLUSH`.
 const CUT: &str = "import fcntl, os, struct, sys\n\

@@ -85,11 +85,17 @@ pub async fn run(line: &Line) -> Outcome<ExitCode> {
     Ok(figures::exit(failures))
 }
 
+/// A snapshot each 64 KiB of the log, so that kills and damage meet snapshots and all that happens around them.
+const CONFIG: &str = "[consensus]\nsnapshot_log_bytes = \"64 KiB\"\n";
+
 /// Starts nodes whose data lies in `folder`, or in the cluster's own if there is none.
 async fn durable(count: usize, folder: Option<&Path>) -> Outcome<Cluster> {
     Cluster::start_with(count, |index, options, own| {
-        let data = data_of(folder.unwrap_or(own), index);
-        options.more = vec!["--data-dir".into(), data.display().to_string()];
+        let (data, config) = (data_of(folder.unwrap_or(own), index), own.join("durable.toml"));
+        std::fs::write(&config, CONFIG)?;
+        let pairs = [("--data-dir", data), ("--config", config)];
+        options.more =
+            pairs.map(|(flag, path)| [flag.to_owned(), path.display().to_string()]).concat();
         Ok(())
     })
     .await
@@ -103,8 +109,13 @@ fn ids(cluster: &Cluster) -> Vec<String> {
     cluster.nodes.iter().map(|node| node.id.clone()).collect()
 }
 
-fn kill_all(cluster: &mut Cluster) -> Outcome {
-    cluster.nodes.iter_mut().try_for_each(|node| node.process.signal(Signal::Kill))
+/// Kills all nodes, the next one at once, and waits until they are gone.
+async fn kill_all(cluster: &mut Cluster) -> Outcome {
+    cluster.nodes.iter_mut().try_for_each(|node| node.process.signal(Signal::Kill))?;
+    for node in &mut cluster.nodes {
+        node.process.wait(START).await?;
+    }
+    Ok(())
 }
 
 /// Reads everything back through every node.
@@ -123,7 +134,7 @@ async fn kills(line: &Line) -> Outcome<usize> {
         let load = Writers::start(&cluster.resp(), line.writers, number * ROUND);
         // Between 0.3 and 1.2 seconds, so that the kill meets every stage of a log and of its snapshots.
         sleep(Duration::from_millis(300 + (number as u64 * 373) % 900)).await;
-        kill_all(&mut cluster)?;
+        kill_all(&mut cluster).await?;
         let records = load.finish().await?;
         let start = Instant::now();
         cluster.start_again().await?;
@@ -147,6 +158,18 @@ async fn kills(line: &Line) -> Outcome<usize> {
     Ok(rounds.failed + figures::failed("after all kills", last))
 }
 
+/// Writes enough for some snapshots, and a little more.
+async fn fill(cluster: &Cluster) -> Outcome {
+    let Some(node) = cluster.nodes.first() else { return Err(Failure::new("no node")) };
+    let (mut client, value) = (node.client().await?, vec![b'f'; 4096]);
+    for number in 0..50 {
+        let key = format!("fill{}", number % 4);
+        client.call(&[b"SET", key.as_bytes(), &value]).await?;
+    }
+    sleep(Duration::from_millis(300)).await;
+    Ok(())
+}
+
 /// Strikes each file of one node while two others have all of it.
 async fn damage_one_of_three(line: &Line) -> Outcome {
     let mut cluster = durable(3, None).await?;
@@ -157,9 +180,9 @@ async fn damage_one_of_three(line: &Line) -> Outcome {
         for at in 0.. {
             number += 1;
             let load = Writers::start(&cluster.resp(), line.writers, number * ROUND);
-            sleep(Duration::from_millis(300)).await;
+            fill(&cluster).await?;
             all.extend(load.finish().await?);
-            kill_all(&mut cluster)?;
+            kill_all(&mut cluster).await?;
             let what = strike(&folder, at, kind)?;
             let Some(what) = what else {
                 cluster.start_again().await?;
@@ -249,8 +272,8 @@ async fn damage_a_node_alone(line: &Line) -> Outcome {
             let mut cluster = durable(1, None).await?;
             let folder = data_of(cluster.folder.path(), 0);
             let load = Writers::start(&cluster.resp(), line.writers, 0);
-            sleep(Duration::from_millis(500)).await;
-            kill_all(&mut cluster)?;
+            fill(&cluster).await?;
+            kill_all(&mut cluster).await?;
             let records = load.finish().await?;
             let Some(what) = strike(&folder, at, kind)? else { break };
             let Some(options) = cluster.options.first() else { break };
@@ -354,7 +377,7 @@ async fn power_cuts(line: &Line) -> Outcome<usize> {
         let load = Writers::start(&cluster.resp(), line.writers, number * ROUND);
         sleep(Duration::from_millis(300 + (number as u64 * 373) % 900)).await;
         image.cut()?;
-        kill_all(&mut cluster)?;
+        kill_all(&mut cluster).await?;
         let records = load.finish().await?;
         cluster.nodes.clear();
         wait_for("the file system to come back", START, || {

@@ -81,13 +81,15 @@ impl Process {
         String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
     }
 
-    /// Returns the last lines of the log, for a failure's text.
+    /// Returns the last lines of the log, for a failure's text, and before them the first panic, if there was one.
     #[must_use]
     pub fn log_end(&self) -> String {
         let log = self.log();
         let lines: Vec<_> = log.lines().collect();
+        let panic = lines.iter().position(|line| line.contains("panicked at"));
+        let panic = panic.and_then(|at| lines.get(at..lines.len().min(at + 3))).unwrap_or_default();
         let end = lines.get(lines.len().saturating_sub(15)..).unwrap_or_default();
-        format!("the log of {} ends with:\n{}", self.name, end.join("\n"))
+        format!("the log of {} ends with:\n{}", self.name, [panic, end].concat().join("\n"))
     }
 
     /// Sends `signal`.
