@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::raft::AppendEntriesRequest;
 use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
@@ -404,6 +405,13 @@ impl Stream<'_> {
             Supply::Alive(alive) => {
                 self.note(alive);
                 Ok(())
+            }
+            // This node has been elected meanwhile: what comes under its own vote it has sent itself, and to an engine that
+            // leads it is a broken invariant.
+            Supply::Entries(AppendEntriesRequest { vote, .. }) | Supply::Snapshot { vote, .. }
+                if vote.leader_id.node_id == self.shared.node =>
+            {
+                Err("this node leads".to_owned())
             }
             Supply::Entries(request) => {
                 if let Some((index, at)) = Intake::announced(&request) {
