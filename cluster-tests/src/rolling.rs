@@ -34,6 +34,9 @@ pub struct Line {
     /// How many clients write, one command after the other
     #[arg(long, default_value_t = 20)]
     writers: usize,
+    /// Keep the state on disk, so that each node comes back as the same one
+    #[arg(long)]
+    disk: bool,
     /// The seed of what is left to chance
     #[arg(long)]
     rng_seed: Option<u64>,
@@ -61,7 +64,7 @@ struct Record {
 /// When a write fails, is lost, or was done without a reply.
 #[expect(clippy::print_stdout, reason = "a tool for a terminal")]
 pub async fn run(line: &Line) -> Outcome {
-    let mut group = Group::new(Plan::default())?;
+    let mut group = Group::new(Plan { durable: line.disk, ..Plan::default() })?;
     let result = restarts(line, &mut group).await;
     if result.is_err() {
         println!("logs are kept in {}", group.keep().display());
