@@ -226,6 +226,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
 fn fill(shared: &Shared) {
     let bytes_max = usize::try_from(shared.config.relay_bytes.as_u64()).unwrap_or(usize::MAX);
     let applied = shared.state.applied_index();
+    let vote = shared.raft().server_metrics().borrow_watched().vote;
+    shared.relay.ring.lock().set_leader((vote.leader_id.term, vote.leader_id.node_id));
     loop {
         let head = shared.relay.ring.lock().head();
         let Some(head) = head.filter(|head| *head < applied) else {

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::ids::NodeId;
+
 /// The most frames that are sent in one go.
 const TOGETHER_MAX: usize = 16;
 /// The most bytes of them, unless one frame alone is larger.
@@ -27,6 +29,8 @@ pub(super) struct Ring {
     bytes: usize,
     /// The index of the last entry that there ever was a frame for; none while nobody is fed.
     head: Option<u64>,
+    /// The term and the leader whose vote the frames bear.
+    leader: Option<(u64, NodeId)>,
 }
 
 /// What a ring has for a follower.
@@ -43,7 +47,16 @@ pub(super) enum Found {
 impl Ring {
     /// Begins anew behind `head`.
     pub(super) fn reset(&mut self, head: Option<u64>) {
-        *self = Self { head, ..Self::default() };
+        *self = Self { head, leader: self.leader, ..Self::default() };
+    }
+
+    /// Forgets the frames that were made under another leader's vote: a follower that has heard of the later one refuses
+    /// them, so that the log must be read for it, under the vote of now.
+    pub(super) fn set_leader(&mut self, leader: (u64, NodeId)) {
+        if self.leader.replace(leader) != Some(leader) {
+            self.frames.clear();
+            self.bytes = 0;
+        }
     }
 
     pub(super) const fn head(&self) -> Option<u64> {
@@ -111,6 +124,22 @@ mod tests {
         assert_eq!(ring.find(12), Found::Log { until: 13 });
         assert_eq!(ring.find(5), Found::Log { until: 10 });
         assert_eq!(ring.find(21), Found::Nothing);
+    }
+
+    #[test]
+    fn frames_under_the_vote_of_an_earlier_leader_go() {
+        let mut ring = Ring::default();
+        let leader = |term| (term, NodeId::from_random(1));
+        ring.set_leader(leader(2));
+        ring.reset(Some(0));
+        ring.push(5, Bytes::from_static(b"1-5"), 100);
+        ring.set_leader(leader(2));
+        assert!(matches!(ring.find(1), Found::Frames { next: 6, .. }));
+        ring.set_leader(leader(3));
+        assert_eq!(ring.find(1), Found::Log { until: 5 });
+        ring.push(6, Bytes::from_static(b"6"), 100);
+        assert_eq!(ring.find(3), Found::Log { until: 5 });
+        assert!(matches!(ring.find(6), Found::Frames { next: 7, .. }));
     }
 
     #[test]
