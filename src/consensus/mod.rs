@@ -30,6 +30,7 @@ mod notices;
 #[cfg(test)]
 mod observer_tests;
 mod pending;
+mod plan;
 mod raft;
 mod reads;
 mod rebase;
