@@ -97,8 +97,10 @@ impl Running {
         super::answer(&format!("ready node={id} cluster={cluster} resp={resp} http={http}\n"))
     }
 
-    /// Closes the doors and leaves the cluster.
+    /// Hands over, closes the doors, and leaves the cluster.
     pub(crate) async fn leave(self) {
+        // Clients are served until others have taken over what this node did for the cluster.
+        self.node.hand_over().await;
         if let Some(resp) = self.resp {
             resp.shutdown().await;
         }

@@ -1,5 +1,4 @@
-//! What a leader does besides replicating: moves the clock when a key is due, ends silent sessions, and lets
-//! members go.
+//! What a leader does besides replicating: moves the clock when a key is due, and ends silent sessions.
 //!
 //! Owns when each session was last heard of; a new leader starts these clocks afresh. Invariant: a session ends only by
 //! a committed entry, and only after this leader alone has waited `session_timeout`.
@@ -8,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::ChangeMembers;
 use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -23,9 +21,6 @@ use crate::time::Timestamp;
 const TICK: Duration = Duration::from_millis(20);
 /// A leader that has not looked for this long was stalled.
 const STALL: Duration = Duration::from_millis(500);
-/// How long ago a voter's last answer may be for it to count as alive when another leaves.
-const ALIVE: Duration = Duration::from_secs(1);
-
 #[derive(Debug, Default)]
 struct Inner {
     /// When this node last looked as the leader; none when it did not lead.
@@ -76,20 +71,9 @@ impl Duties {
         opened.map_or(Answer::NoSession, |session| Answer::Opened { session })
     }
 
-    /// Lets a node go that leaves on purpose: out of the group, if the rest is a quorum without it, and its session ends.
-    pub(super) async fn let_go(
-        &self,
-        shared: &Shared,
-        node: NodeId,
-        session: Option<SessionId>,
-    ) -> Answer {
-        if !shared.is_leader() || node == shared.node {
-            return Answer::NotLeader { leader: shared.leader() };
-        }
-        if let Some(session) = session {
-            shared.propose(Action::Expire { session }).await;
-        }
-        remove_member(shared, node).await
+    /// How long ago a session was last heard of, by this leader.
+    pub(super) fn heard(&self, session: SessionId) -> Option<Duration> {
+        self.0.lock().heard.get(&session).map(Instant::elapsed)
     }
 
     /// Which sessions were silent for too long; notes those that it has not seen before.
@@ -147,34 +131,6 @@ async fn end_session(shared: &Shared, session: SessionId) {
     let timeout = shared.timing.session_timeout;
     tracing::warn!(%session, ?node, ?timeout, "ending a session that was silent for too long");
     shared.propose(Action::Expire { session }).await;
-    let Some(node) = node else {
-        return;
-    };
-    // A voter stays: its quorum counts on it, and only a voter that replaces it may take its place.
-    if !shared.voters().contains(&node) {
-        remove_member(shared, node).await;
-    }
-}
-
-async fn remove_member(shared: &Shared, node: NodeId) -> Answer {
-    let voters = shared.voters();
-    let change = if voters.contains(&node) {
-        let left: BTreeSet<_> = voters.into_iter().filter(|voter| *voter != node).collect();
-        let alive = left.iter().filter(|voter| shared.is_alive(**voter, ALIVE)).count();
-        if alive <= left.len() / 2 {
-            let reason = format!("{alive} of the {} other voters alive are no quorum", left.len());
-            return Answer::Refused { reason };
-        }
-        ChangeMembers::RemoveVoters([node].into())
-    } else if shared.membership().get_node(&node).is_some() {
-        ChangeMembers::RemoveNodes([node].into())
-    } else {
-        return Answer::Done;
-    };
-    match shared.raft().change_membership(change, false).await {
-        Ok(_) => Answer::Done,
-        Err(error) => Answer::Refused { reason: error.to_string() },
-    }
 }
 
 /// When the log has grown large, takes a snapshot, then forgets all of the log but the last quarter for followers that

@@ -21,9 +21,11 @@ mod follow;
 mod formation;
 mod intake;
 mod lag;
+mod leave;
 mod log;
 mod losses;
 mod machine;
+mod manager;
 mod meeting;
 mod network;
 mod notices;
@@ -58,7 +60,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::{Mutex, RwLock};
@@ -72,6 +73,7 @@ pub use self::clients::{BOUND_MAX, Client, Clients};
 pub use self::config::{Config, Timing, Voting};
 pub use self::formation::{Candidate, Expect};
 pub use self::lag::Lag;
+pub use self::manager::LastDecision;
 pub use self::notices::Notice;
 use self::pending::{Pending, Submission};
 use self::reads::Reading;
@@ -81,7 +83,6 @@ use self::state::State;
 pub use self::state::{SessionPeer, SessionPeers};
 pub use self::status::{Role, Status};
 pub use self::store::Store;
-use self::wire::{Answer, Call};
 use crate::codec;
 use crate::command::{Reply, Request};
 use crate::host::Host;
@@ -92,8 +93,6 @@ use crate::transport::{Inbound, Transport};
 
 /// The one Raft group there is today.
 const GROUP: GroupId = GroupId(0);
-/// How long a leaver waits to be let go.
-const LEAVE_MAX: Duration = Duration::from_secs(2);
 
 /// Why a request was not answered, by what is known of its effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -234,6 +233,7 @@ impl Consensus {
             recovery: recovery::Recovery::default(),
             meetings: meeting::Meetings::default(),
             works,
+            manager: manager::Manager::default(),
             clients,
             is_let_go: AtomicBool::new(false),
             renewed: Mutex::new(Instant::now()),
@@ -251,6 +251,7 @@ impl Consensus {
         tasks.spawn(alarm("deaths").over(deaths::run(Arc::clone(&shared))));
         tasks.spawn(alarm("recovery").over(recovery::run(Arc::clone(&shared))));
         tasks.spawn(alarm("duties").over(duties::run(Arc::clone(&shared))));
+        tasks.spawn(alarm("manager").over(manager::run(Arc::clone(&shared))));
         let releases = clients::run(Arc::clone(&shared), submissions.clone());
         tasks.spawn(alarm("releases").over(releases));
         tasks.spawn(alarm("relay").over(relay::run(Arc::clone(&shared))));
@@ -373,54 +374,6 @@ impl Consensus {
     #[must_use]
     pub fn formation(&self) -> Option<FormationId> {
         self.shared.is_member().then(|| self.shared.links.formation())
-    }
-
-    /// Hands leadership over if this node leads, and leaves the group if the others are a quorum without it.
-    pub async fn leave(&self) {
-        let shared = &self.shared;
-        shared.state.pending.retire();
-        if shared.voters().iter().all(|id| *id == shared.node) && shared.is_leader() {
-            return;
-        }
-        self.hand_over().await;
-        let session = self.session();
-        let until = Instant::now() + LEAVE_MAX;
-        let mut reason = "no other leader".to_owned();
-        while Instant::now() < until {
-            if let Some((leader, placement)) = shared.leader().filter(|(id, _)| *id != shared.node)
-            {
-                let peer = shared.links.peer(leader, &placement);
-                let call = Call::Leave { node: shared.node, session };
-                match shared.links.call(&peer, &call, Duration::from_secs(1)).await {
-                    Ok(Answer::Done) => return shared.is_let_go.store(true, Ordering::SeqCst),
-                    // A new leader has yet to hear from the others before it can let anybody go.
-                    Ok(Answer::Refused { reason: refused }) => reason = refused,
-                    Ok(_) | Err(_) => {}
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        tracing::warn!(reason, "leaving without being let go by the group");
-    }
-
-    async fn hand_over(&self) {
-        let shared = &self.shared;
-        if !shared.is_leader() {
-            return;
-        }
-        let others = shared.voters().into_iter().filter(|id| *id != shared.node);
-        let alive = others.filter(|id| shared.is_alive(*id, Duration::from_secs(1)));
-        let Some(heir) = alive.min_by_key(|id| shared.answered(*id)) else {
-            return;
-        };
-        tracing::info!(%heir, "handing leadership over");
-        if shared.raft().trigger().transfer_leader(heir).await.is_err() {
-            return;
-        }
-        let until = Instant::now() + Duration::from_secs(2);
-        while shared.leader().is_none_or(|(id, _)| id == shared.node) && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
     }
 
     /// Stops the engine. Callers that wait are told so.

@@ -3,6 +3,8 @@
 //! Owns the scenarios in which nodes outside the Raft group follow it, lose their sources, and come into it. Invariant: every
 //! wait has a deadline, and every scenario ends with equal states.
 
+use std::time::Duration;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

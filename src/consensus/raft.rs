@@ -43,6 +43,11 @@ pub(crate) type Vote = openraft::type_config::alias::VoteOf<Types>;
 pub(crate) type LogEntry = openraft::type_config::alias::EntryOf<Types>;
 pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<Types>;
 pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Types>;
+/// Tells of who leads and who takes part.
+pub(crate) type ServerMetrics = openraft::type_config::alias::WatchReceiverOf<
+    Types,
+    openraft::metrics::RaftServerMetrics<Types>,
+>;
 pub(crate) type Raft = openraft::Raft<Types, super::machine::Machine>;
 
 /// The payload of a log entry, shared by all who hold it.

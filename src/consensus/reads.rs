@@ -63,7 +63,11 @@ async fn ask(shared: &Shared) -> Option<Timestamp> {
         let peer = shared.links.peer(leader, &placement);
         shared.links.call(&peer, &Call::ReadIndex, QUESTION_MAX).await.ok()
     };
-    let answered = tokio::time::timeout(QUESTION_MAX, question).await.ok()??;
+    let answered = tokio::select! {
+        answered = tokio::time::timeout(QUESTION_MAX, question) => answered.ok()??,
+        // The one that was asked leads no longer, and may not even live.
+        () = shared.other_leader(leader) => return None,
+    };
     let Answer::ReadIndex { index, at } = answered else {
         return None;
     };

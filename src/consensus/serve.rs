@@ -16,7 +16,7 @@ use super::machine::{Received, SnapshotData};
 use super::raft::Types;
 use super::shared::Shared;
 use super::wire::{Answer, Call, SnapshotDone, SnapshotHeader};
-use super::{deaths, feed, recovery, relay};
+use super::{deaths, feed, leave, recovery, relay};
 use crate::codec;
 use crate::ids::FormationId;
 use crate::keyspace::Restore;
@@ -95,7 +95,7 @@ async fn answer(shared: &Arc<Shared>, formation: FormationId, call: Call) -> Ans
         Call::Open { nonce, node, placement } => {
             shared.duties.open_session(shared, nonce, node, placement).await
         }
-        Call::Leave { node, session } => shared.duties.let_go(shared, node, session).await,
+        Call::Leave { node, session } => leave::let_go(shared, node, session).await,
     }
 }
 

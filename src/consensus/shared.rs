@@ -15,7 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use rand::Rng;
 use rand::rngs::StdRng;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::clients::Clients;
 use super::config::{Config, Timing, Voting};
@@ -23,13 +23,17 @@ use super::raft::{Raft, StoredMembership};
 use super::state::State;
 use super::wire::{Answer, Call};
 use super::{
-    GROUP, deaths, duties, follow, formation, log, meeting, rebase, recovery, relay, restart, store,
+    GROUP, deaths, duties, follow, formation, log, manager, meeting, rebase, recovery, relay,
+    restart, store,
 };
 use crate::codec;
 use crate::host::Host;
 use crate::ids::{FormationId, NodeId, Placement};
 use crate::time::Clock;
 use crate::transport::{Class, Peer, Purpose, Transport};
+
+/// How often is looked for a leader where nothing tells of one.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// The way to the other members, and the formation all of it belongs to.
 #[derive(Debug)]
@@ -108,7 +112,6 @@ impl Links {
 pub(super) struct Shared {
     pub(super) config: Config,
     pub(super) timing: Timing,
-    #[expect(dead_code, reason = "read by the manager, which comes next")]
     pub(super) voting: Voting,
     pub(super) node: NodeId,
     pub(super) placement: Placement,
@@ -127,6 +130,7 @@ pub(super) struct Shared {
     pub(super) recovery: recovery::Recovery,
     pub(super) meetings: meeting::Meetings,
     pub(super) works: rebase::Works,
+    pub(super) manager: manager::Manager,
     pub(super) clients: Clients,
     /// The others go on without this node, which is leaving.
     pub(super) is_let_go: AtomicBool,
@@ -162,6 +166,17 @@ impl Shared {
         Some((leader, metrics.membership_config.get_node(&leader)?.clone()))
     }
 
+    /// Waits until this node knows of another leader than `known`.
+    pub(super) async fn other_leader(&self, known: NodeId) {
+        while self.leader().is_none_or(|(id, _)| id == known) {
+            let mut metrics = self.raft().server_metrics();
+            // What tells of a change may be the engine, or a member that this node follows.
+            if !matches!(timeout(LOOK, metrics.changed()).await, Ok(Ok(()))) {
+                sleep(LOOK).await;
+            }
+        }
+    }
+
     /// The newest membership that this node knows of, committed or not.
     pub(super) fn membership(&self) -> Arc<StoredMembership> {
         Arc::clone(&self.raft().server_metrics().borrow_watched().membership_config)
@@ -179,10 +194,5 @@ impl Shared {
     /// Tells whether anything of a formation has reached this node's log.
     pub(super) fn is_formed(&self) -> bool {
         self.log.size().0 > 0 || self.state.applied_index() > 0
-    }
-
-    /// Tells, on the leader, whether a member has answered within `age`.
-    pub(super) fn is_alive(&self, node: NodeId, age: Duration) -> bool {
-        node == self.node || self.answered(node).is_some_and(|ago| ago <= age)
     }
 }

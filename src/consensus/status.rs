@@ -10,6 +10,7 @@ use openraft::{Instant as _, ServerState};
 
 use super::Consensus;
 use super::lag::Lag;
+use super::manager::LastDecision;
 use super::shared::Shared;
 use crate::ids::{FormationId, NodeId, Placement, SessionId};
 
@@ -63,17 +64,11 @@ pub struct Status {
     pub chunks: u64,
     /// How many nodes this one feeds.
     pub feeds: usize,
+    /// What the manager of voters decided last, on the leader.
+    pub decision: Option<LastDecision>,
 }
 
 impl Shared {
-    /// How long ago a member last answered this leader.
-    pub(super) fn answered(&self, node: NodeId) -> Option<Duration> {
-        let metrics = self.raft().metrics();
-        let metrics = metrics.borrow_watched();
-        let heard = metrics.heartbeat.as_ref()?.get(&node)?.as_ref()?;
-        Some(heard.elapsed())
-    }
-
     /// How long ago, on the leader, a majority last answered.
     pub(super) fn quorum_age(&self) -> Option<Duration> {
         let metrics = self.raft().metrics();
@@ -150,6 +145,7 @@ impl Consensus {
             lag: shared.follow.lag(shared.state.applied_index()),
             chunks: shared.follow.chunks(),
             feeds: shared.relay.fed(),
+            decision: shared.manager.decision(),
         }
     }
 }

@@ -8,12 +8,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::pending::{Outgoing, Submission};
+use super::raft::ServerMetrics;
 use super::shared::Shared;
 use super::wire::{Answer, Call, Forwarded, Rejected};
 use super::{Error, feed};
@@ -23,6 +25,9 @@ use crate::transport::{Class, Peer};
 
 /// How often deadlines are looked at and a missing session or way is sought.
 const TICK: Duration = Duration::from_millis(20);
+/// After how long a way that has ended is sought anew: at first, twice as long each time after, at most a tick. A leader
+/// that has just been elected refuses until a majority has answered it.
+const RETRY: Duration = Duration::from_millis(1);
 /// How long an attempt to open a session may take.
 const OPEN_MAX: Duration = Duration::from_millis(500);
 
@@ -48,11 +53,12 @@ pub(super) struct Writer {
     held: VecDeque<Submission>,
     way: Option<Way>,
     opening: Option<JoinHandle<()>>,
+    retry: Duration,
 }
 
 impl Writer {
     pub(super) const fn new(shared: Arc<Shared>, queue: mpsc::Receiver<Submission>) -> Self {
-        Self { shared, queue, held: VecDeque::new(), way: None, opening: None }
+        Self { shared, queue, held: VecDeque::new(), way: None, opening: None, retry: RETRY }
     }
 
     /// Runs until the node is dropped.
@@ -62,15 +68,25 @@ impl Writer {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let shared = Arc::clone(&self.shared);
         let mut incoming = Vec::new();
+        let mut leaders = Some(shared.raft().server_metrics());
         loop {
             let room = shared.config.queue_max.saturating_sub(self.held.len());
             tokio::select! {
-                () = shared.state.pending.changed.notified() => {}
+                () = shared.state.pending.changed.notified() => self.retry = RETRY,
+                goes_on = another(&mut leaders) => {
+                    if !goes_on {
+                        // The next tick asks the engine that has taken this one's place.
+                        leaders = None;
+                    }
+                    self.retry = RETRY;
+                    self.look_after();
+                }
                 refused_from = end_of(&mut self.way) => {
                     shared.state.pending.end_way(refused_from);
                     self.way = None;
-                    // The next tick seeks a leader again: an immediate retry would spin while there is none.
-                    ticks.reset();
+                    // A tick seeks a leader again: an immediate retry would spin while there is none.
+                    ticks.reset_after(self.retry);
+                    self.retry = self.retry.saturating_mul(2).min(TICK);
                     continue;
                 }
                 count = self.queue.recv_many(&mut incoming, room), if room > 0 => {
@@ -79,7 +95,12 @@ impl Writer {
                     }
                     self.held.extend(incoming.drain(..));
                 }
-                _ = ticks.tick() => self.look_after(),
+                _ = ticks.tick() => {
+                    if leaders.is_none() {
+                        leaders = Some(shared.raft().server_metrics());
+                    }
+                    self.look_after();
+                }
             }
             self.send();
         }
@@ -201,6 +222,14 @@ impl Writer {
                 Err(TrySendError::Full(_)) => return self.end_way(),
             }
         }
+    }
+}
+
+/// Waits until the engine knows of another leader, or of another state of its own; false when it has stopped.
+async fn another(leaders: &mut Option<ServerMetrics>) -> bool {
+    match leaders {
+        Some(leaders) => leaders.changed().await.is_ok(),
+        None => std::future::pending().await,
     }
 }
 

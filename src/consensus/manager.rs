@@ -1,0 +1,398 @@
+//! Sees to it on the leader that the right nodes vote: gathers what the plan looks at, and carries its steps out.
+//!
+//! Owns who has said that he leaves and who is known to be dead, which each node remembers whether it leads or not, and
+//! the clocks of a leader, which start afresh with each. Invariant: a change is made only to the membership that the plan
+//! has seen (compare and set), and one at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{ChangeMembers, Instant as _, Precondition, RaftMetrics};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+use super::plan::{Decision, Standing, Step, View, plan};
+use super::raft::{LogId, Types};
+use super::shared::Shared;
+use super::state::SessionPeers;
+use crate::ids::{NodeId, Placement, SessionId};
+use crate::time::Timestamp;
+
+/// How often the leader looks whether something is to be done.
+const LOOK: Duration = Duration::from_millis(100);
+/// How soon it looks again while something is expected.
+const LOOK_SOON: Duration = Duration::from_millis(5);
+/// How soon after a step that failed.
+const LOOK_AFTER_FAILURE: Duration = Duration::from_millis(20);
+/// A leader that has not looked for this long was stalled.
+const STALL: Duration = Duration::from_millis(500);
+/// The silence of a node that has never answered this leader is at least this.
+const UNHEARD: Duration = Duration::from_millis(1_001);
+/// How many entries a node may be behind to get a vote: few enough to be made up within a moment.
+const NEAR_MAX: u64 = 256;
+/// How long a learner may take until another is preferred.
+const SLOW: Duration = Duration::from_secs(60);
+/// A learner without a session for this long will open none.
+const STRANGER: Duration = Duration::from_secs(10);
+/// For how long it is remembered that a node leaves, or is dead.
+const REMEMBERED: Duration = Duration::from_secs(60);
+/// For how long answers of a node that is known to be dead may still come in.
+const REVIVED: Duration = Duration::from_millis(500);
+/// How long one step may take before the leader looks again.
+const STEP_MAX: Duration = Duration::from_secs(2);
+/// Whether everybody in the group without a vote may stay there.
+const LEARNERS_STAY: bool = false;
+
+/// What the manager decided last, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastDecision {
+    /// When it came to it, by this node's clock.
+    pub at: Timestamp,
+    /// What it does and why, for people.
+    pub text: String,
+}
+
+/// The clocks of a leader.
+#[derive(Debug)]
+struct Term {
+    since: Instant,
+    looked: Instant,
+    sessions: BTreeMap<SessionId, Instant>,
+    /// Learners that are not near, or have no session, and since when.
+    far: BTreeMap<NodeId, Instant>,
+    strangers: BTreeMap<NodeId, Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Who leaves, since when, and the session it had then: a younger one is of another start.
+    leavers: BTreeMap<NodeId, (Instant, Option<SessionId>)>,
+    dead: BTreeMap<NodeId, Instant>,
+    /// None while this node does not lead.
+    term: Option<Term>,
+    decision: Option<LastDecision>,
+}
+
+/// The manager's memory.
+#[derive(Debug, Default)]
+pub(super) struct Manager {
+    inner: Mutex<Inner>,
+    wake: Notify,
+}
+
+impl Manager {
+    /// Notes that a node leaves.
+    pub(super) fn note_leaver(&self, shared: &Shared, node: NodeId) {
+        let sessions = shared.state.sessions();
+        let sessions = sessions.borrow().clone();
+        let session = sessions.iter().rev().find(|(_, peer)| peer.node == node);
+        let session = session.map(|(session, _)| *session);
+        self.inner.lock().leavers.entry(node).or_insert_with(|| (Instant::now(), session));
+        self.wake.notify_one();
+    }
+
+    /// Notes that the process of a node is known to have ended.
+    #[expect(dead_code, reason = "called where a dead process is proven by its lock")]
+    pub(super) fn note_dead(&self, node: NodeId) {
+        self.inner.lock().dead.entry(node).or_insert_with(Instant::now);
+        self.wake.notify_one();
+    }
+
+    /// Who is known to leave.
+    pub(super) fn leavers(&self) -> BTreeSet<NodeId> {
+        self.inner.lock().leavers.keys().copied().collect()
+    }
+
+    /// What was decided last on this node, if it leads.
+    pub(super) fn decision(&self) -> Option<LastDecision> {
+        self.inner.lock().decision.clone()
+    }
+
+    /// Notes the decision, if it is another one.
+    fn note(&self, shared: &Shared, decision: &Decision) {
+        let text = match &decision.step {
+            Step::Rest => decision.reason.clone(),
+            Step::Wait => format!("waiting: {}", decision.reason),
+            step => format!("{}: {}", name(step), decision.reason),
+        };
+        let mut inner = self.inner.lock();
+        if inner.decision.as_ref().is_none_or(|last| last.text != text) {
+            if decision.step == Step::Rest {
+                tracing::debug!(text, "voters");
+            } else {
+                tracing::info!(text, "voters");
+            }
+            inner.decision = Some(LastDecision { at: shared.clock.now(), text });
+        }
+    }
+
+    /// Notes that the time since the last look was spent on its step.
+    fn mark_looked(&self) {
+        if let Some(term) = &mut self.inner.lock().term {
+            term.looked = Instant::now();
+        }
+    }
+
+    fn step_down(&self) {
+        let mut inner = self.inner.lock();
+        inner.term = None;
+        inner.decision = None;
+    }
+}
+
+const fn name(step: &Step) -> &'static str {
+    match step {
+        Step::Rest => "nothing",
+        Step::Wait => "waiting",
+        Step::Finish => "finishing",
+        Step::Readdress(_) => "noting an address",
+        Step::Learn(_) => "adding a learner",
+        Step::Vote(_) => "moving votes",
+        Step::Forget(_) => "dropping learners",
+        Step::HandOver(_) => "handing leadership over",
+    }
+}
+
+/// The manager's task. Runs until the node is dropped.
+pub(super) async fn run(shared: Arc<Shared>) {
+    loop {
+        let pause = look(&shared).await;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shared.manager.wake.notified() => {}
+        }
+    }
+}
+
+/// Looks once, and does what is to be done. Gives how long to wait before the next look.
+async fn look(shared: &Shared) -> Duration {
+    let Some(sight) = Sight::take(shared) else {
+        shared.manager.step_down();
+        return LOOK;
+    };
+    let decision = plan(&sight.view);
+    shared.manager.note(shared, &decision);
+    match &decision.step {
+        Step::Rest => return LOOK,
+        Step::Wait => return LOOK_SOON,
+        Step::HandOver(heir) => {
+            hand_over(shared, *heir).await;
+            return LOOK_AFTER_FAILURE;
+        }
+        Step::Finish | Step::Readdress(_) | Step::Learn(_) | Step::Vote(_) | Step::Forget(_) => {}
+    }
+    let changed = timeout(STEP_MAX, sight.change(shared, &decision.step)).await;
+    shared.manager.mark_looked();
+    match changed {
+        Ok(Ok(())) => Duration::ZERO,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, ?decision, "could not change the group");
+            LOOK_AFTER_FAILURE
+        }
+        Err(_) => LOOK_AFTER_FAILURE,
+    }
+}
+
+/// Brings the heir up to date and lets it lead.
+async fn hand_over(shared: &Shared, heir: NodeId) {
+    let raft = shared.raft();
+    let mut metrics = raft.metrics();
+    let last = metrics.borrow_watched().last_log_index;
+    let is_up_to_date = |metrics: &RaftMetrics<Types>| {
+        let matched = metrics.replication.as_ref().and_then(|all| *all.get(&heir)?);
+        matched.map(|id| id.index()) >= last || metrics.replication.is_none()
+    };
+    let catch_up = async {
+        while !is_up_to_date(&metrics.borrow_watched()) {
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    // One that does not catch up soon gets its chance all the same: it waits for the rest of the log itself.
+    let _late = timeout(shared.timing.election_max, catch_up).await.is_err();
+    if raft.trigger().transfer_leader(heir).await.is_err() {
+        return;
+    }
+    let mut metrics = raft.server_metrics();
+    let handed_over = async { while shared.is_leader() && metrics.changed().await.is_ok() {} };
+    let handed_over = timeout(shared.timing.election_max.saturating_mul(2), handed_over).await;
+    if handed_over.is_err() {
+        tracing::warn!(%heir, "it did not take leadership over");
+    }
+}
+
+/// What the leader sees at one moment.
+struct Sight {
+    view: View,
+    /// Where the membership stands that the view shows.
+    stands_at: Option<LogId>,
+    sessions: SessionPeers,
+}
+
+impl Sight {
+    /// Looks around; none when this node does not lead.
+    fn take(shared: &Shared) -> Option<Self> {
+        if !shared.is_leader() {
+            return None;
+        }
+        let metrics = shared.raft().metrics().borrow_watched().clone();
+        let sessions = shared.state.sessions().borrow().clone();
+        let mut inner = shared.manager.inner.lock();
+        inner.start_clocks(&sessions);
+        let view = inner.view(shared, &metrics, &sessions)?;
+        drop(inner);
+        Some(Self { view, stands_at: *metrics.membership_config.log_id(), sessions })
+    }
+
+    /// Where a node is reached that has a session.
+    fn placement(&self, node: NodeId) -> Option<(NodeId, Placement)> {
+        let peers = self.sessions.values().rev();
+        peers.map(|peer| (peer.node, peer.placement.clone())).find(|(id, _)| *id == node)
+    }
+
+    async fn change(&self, shared: &Shared, step: &Step) -> Result<(), String> {
+        let places = |nodes: &BTreeSet<NodeId>| {
+            nodes.iter().filter_map(|node| self.placement(*node)).collect()
+        };
+        let change = match step {
+            Step::Finish => ChangeMembers::AddVoterIds(BTreeSet::new()),
+            Step::Readdress(node) => ChangeMembers::SetNodes(places(&[*node].into())),
+            Step::Learn(nodes) => ChangeMembers::AddNodes(places(nodes)),
+            Step::Vote(voters) => ChangeMembers::ReplaceAllVoters(voters.clone()),
+            Step::Forget(nodes) => ChangeMembers::RemoveNodes(nodes.clone()),
+            Step::Rest | Step::Wait | Step::HandOver(_) => return Ok(()),
+        };
+        let seen = Precondition::LastMembershipLogId { last_membership_log_id: self.stands_at };
+        let changed = shared.raft().change_membership_if(change, true, [seen]).await;
+        changed.map(|_| ()).map_err(|error| error.to_string())
+    }
+}
+
+impl Inner {
+    /// Starts the clocks of a new leader, and those of one that was stalled: it cannot tell who was silent meanwhile.
+    fn start_clocks(&mut self, sessions: &SessionPeers) {
+        let now = Instant::now();
+        self.leavers.retain(|_, (since, _)| now.duration_since(*since) < REMEMBERED);
+        self.dead.retain(|_, since| now.duration_since(*since) < REMEMBERED);
+        let fresh = Term {
+            since: now,
+            looked: now,
+            sessions: BTreeMap::new(),
+            far: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+        };
+        let term = self.term.get_or_insert(fresh);
+        if now.duration_since(term.looked) > STALL {
+            term.since = now;
+        }
+        term.looked = now;
+        term.sessions.retain(|session, _| sessions.contains_key(session));
+        for session in sessions.keys() {
+            term.sessions.entry(*session).or_insert(now);
+        }
+    }
+
+    fn view(
+        &mut self,
+        shared: &Shared,
+        metrics: &RaftMetrics<Types>,
+        sessions: &SessionPeers,
+    ) -> Option<View> {
+        let now = Instant::now();
+        let membership = metrics.membership_config.membership();
+        let learners: BTreeSet<_> = membership.learner_ids().collect();
+        let mut nodes: BTreeMap<NodeId, Standing> = BTreeMap::new();
+        for (node, placement) in membership.nodes() {
+            nodes.insert(*node, standing(placement));
+        }
+        // The youngest session of a node comes last; it tells where the node is.
+        for (session, peer) in sessions {
+            let standing = nodes.entry(peer.node).or_insert_with(|| standing(&peer.placement));
+            standing.session = Some(*session);
+            let known = membership.get_node(&peer.node);
+            standing.is_moved = known.is_some_and(|known| known.address != peer.placement.address);
+        }
+        let term = self.term.as_mut()?;
+        let leading_for = now.duration_since(term.since);
+        for (id, node) in &mut nodes {
+            let answered = if membership.get_node(id).is_some() {
+                let heard = metrics.heartbeat.as_ref().and_then(|all| all.get(id)?.as_ref());
+                heard.map(|heard| heard.elapsed())
+            } else {
+                node.session.and_then(|session| shared.duties.heard(session))
+            };
+            node.silence = match answered {
+                Some(ago) if ago < UNHEARD => ago,
+                Some(ago) => ago.min(leading_for).max(UNHEARD),
+                None => leading_for.max(UNHEARD),
+            };
+            let matched = metrics.replication.as_ref().and_then(|all| *all.get(id)?);
+            let last = metrics.last_log_index.unwrap_or(0);
+            node.is_near = matched.is_some_and(|id| last.saturating_sub(id.index()) <= NEAR_MAX);
+            let lasts = |since: &mut BTreeMap<NodeId, Instant>, holds: bool, limit: Duration| {
+                if !holds {
+                    since.remove(id);
+                    return false;
+                }
+                now.duration_since(*since.entry(*id).or_insert(now)) > limit
+            };
+            let is_learner = learners.contains(id);
+            node.is_slow = lasts(&mut term.far, is_learner && !node.is_near, SLOW);
+            let is_strange = is_learner && node.session.is_none();
+            node.is_stranger = lasts(&mut term.strangers, is_strange, STRANGER);
+            let seen = node.session.and_then(|session| term.sessions.get(&session));
+            let settled_after = shared.voting.replace_after;
+            node.is_settled = seen.is_some_and(|at| now.duration_since(*at) >= settled_after);
+            let left = self.leavers.get(id).filter(|(_, of)| of.is_none() || node.session <= *of);
+            node.leaving = left.map(|(since, _)| now.duration_since(*since));
+            // One that has answered since then lives again, by another start with the same id.
+            let dead_for = self.dead.get(id).map(|since| now.duration_since(*since));
+            let is_dead = dead_for.is_some_and(|ago| node.silence + REVIVED >= ago);
+            node.is_proven_dead = is_dead
+                || node.silence >= UNHEARD
+                    && is_succeeded(*id, node.session, membership.get_node(id), sessions);
+        }
+        term.far.retain(|id, _| nodes.contains_key(id));
+        term.strangers.retain(|id, _| nodes.contains_key(id));
+        Some(View {
+            leader: shared.node,
+            configs: membership.get_joint_config().clone(),
+            learners,
+            nodes,
+            target: shared.voting.target,
+            replace_after: shared.voting.replace_after,
+            learners_stay: LEARNERS_STAY,
+        })
+    }
+}
+
+fn standing(placement: &Placement) -> Standing {
+    let (host, zone) = (placement.host.clone(), placement.zone.clone());
+    Standing { host, zone, ..Standing::default() }
+}
+
+/// Tells whether another process has the address of this one, which is proof that this one has ended.
+fn is_succeeded(
+    node: NodeId,
+    session: Option<SessionId>,
+    placement: Option<&Placement>,
+    sessions: &SessionPeers,
+) -> bool {
+    let Some(placement) = placement else {
+        return false;
+    };
+    sessions.iter().any(|(other, peer)| {
+        peer.node != node && Some(*other) > session && peer.placement.address == placement.address
+    })
+}
+
+impl Shared {
+    /// What this leader would do now; none when this node does not lead.
+    pub(super) fn plan(&self) -> Option<Decision> {
+        Sight::take(self).map(|sight| plan(&sight.view))
+    }
+}
