@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::plan::{Decision, Standing, Step, View, plan};
-use super::raft::{LogId, Types};
+use super::raft::{LogId, Membership, Types};
 use super::shared::Shared;
 use super::state::SessionPeers;
 use crate::ids::{NodeId, Placement, SessionId};
@@ -305,26 +305,17 @@ impl Inner {
         let now = Instant::now();
         let membership = metrics.membership_config.membership();
         let learners: BTreeSet<_> = membership.learner_ids().collect();
-        let mut nodes: BTreeMap<NodeId, Standing> = BTreeMap::new();
-        for (node, placement) in membership.nodes() {
-            nodes.insert(*node, standing(placement));
-        }
-        // The youngest session of a node comes last; it tells where the node is.
-        for (session, peer) in sessions {
-            let standing = nodes.entry(peer.node).or_insert_with(|| standing(&peer.placement));
-            standing.session = Some(*session);
-            let known = membership.get_node(&peer.node);
-            standing.is_moved = known.is_some_and(|known| known.address != peer.placement.address);
-        }
+        let mut nodes = standings(membership, sessions);
         let term = self.term.as_mut()?;
         let leading_for = now.duration_since(term.since);
         for (id, node) in &mut nodes {
-            let answered = if membership.get_node(id).is_some() {
-                let heard = metrics.heartbeat.as_ref().and_then(|all| all.get(id)?.as_ref());
-                heard.map(|heard| heard.elapsed())
-            } else {
-                node.session.and_then(|session| shared.duties.heard(session))
-            };
+            let heard = metrics.heartbeat.as_ref().and_then(|all| all.get(id)?.as_ref());
+            let heard = heard.map(|heard| heard.elapsed());
+            // A voter must answer as a voter; of anybody else, the session is a sign of life too.
+            let is_voter = membership.get_node(id).is_some() && !learners.contains(id);
+            let renewed = node.session.filter(|_| !is_voter);
+            let renewed = renewed.and_then(|session| shared.duties.heard(session));
+            let answered = heard.into_iter().chain(renewed).min();
             node.silence = match answered {
                 Some(ago) if ago < UNHEARD => ago,
                 Some(ago) => ago.min(leading_for).max(UNHEARD),
@@ -368,6 +359,22 @@ impl Inner {
             learners_stay: LEARNERS_STAY,
         })
     }
+}
+
+/// Everybody in the group or with a session, and where.
+fn standings(membership: &Membership, sessions: &SessionPeers) -> BTreeMap<NodeId, Standing> {
+    let mut nodes: BTreeMap<NodeId, Standing> = BTreeMap::new();
+    for (node, placement) in membership.nodes() {
+        nodes.insert(*node, standing(placement));
+    }
+    // The youngest session of a node comes last; it tells where the node is.
+    for (session, peer) in sessions {
+        let standing = nodes.entry(peer.node).or_insert_with(|| standing(&peer.placement));
+        standing.session = Some(*session);
+        let known = membership.get_node(&peer.node);
+        standing.is_moved = known.is_some_and(|known| known.address != peer.placement.address);
+    }
+    nodes
 }
 
 fn standing(placement: &Placement) -> Standing {

@@ -42,6 +42,7 @@ pub(crate) type LogId = openraft::type_config::alias::LogIdOf<Types>;
 pub(crate) type Vote = openraft::type_config::alias::VoteOf<Types>;
 pub(crate) type LogEntry = openraft::type_config::alias::EntryOf<Types>;
 pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<Types>;
+pub(crate) type Membership = openraft::Membership<NodeId, Placement>;
 pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Types>;
 /// Tells of who leads and who takes part.
 pub(crate) type ServerMetrics = openraft::type_config::alias::WatchReceiverOf<

@@ -168,11 +168,12 @@ impl Shared {
 
     /// Waits until this node knows of another leader than `known`.
     pub(super) async fn other_leader(&self, known: NodeId) {
+        let mut metrics = self.raft().server_metrics();
         while self.leader().is_none_or(|(id, _)| id == known) {
-            let mut metrics = self.raft().server_metrics();
             // What tells of a change may be the engine, or a member that this node follows.
-            if !matches!(timeout(LOOK, metrics.changed()).await, Ok(Ok(()))) {
+            if let Ok(Err(_)) = timeout(LOOK, metrics.changed()).await {
                 sleep(LOOK).await;
+                metrics = self.raft().server_metrics();
             }
         }
     }

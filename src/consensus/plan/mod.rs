@@ -150,8 +150,14 @@ fn settle(view: &View, now: &Nodes) -> Decision {
     let candidates = view.candidates();
     let goal = choice::goal(view, now, &candidates);
     let arriving: Nodes = goal.difference(now).copied().collect();
+    let is_patient = now.iter().all(|id| view.leaving_for(*id) < Some(LEAVER_WAITS));
     if goal != *now {
         let reason = reason(view, now, &goal);
+        let is_silent = |id: &NodeId| view.life(*id) == Life::Silent && !view.is_leaving(*id);
+        if is_patient && now.difference(&goal).any(is_silent) {
+            // A leader that is new has yet to hear from the others.
+            return decide(Step::Wait, format!("{reason}, unless that one answers soon"));
+        }
         let is_ready = arriving.iter().all(|id| view.is_near(*id));
         let are_learners = arriving.is_subset(&view.learners);
         if is_ready || !are_learners {
@@ -160,7 +166,6 @@ fn settle(view: &View, now: &Nodes) -> Decision {
         // Those that are ready need not wait for those that are not, unless a leaver can still be replaced.
         let near = candidates.iter().copied().filter(|id| view.is_near(*id)).collect();
         let possible = choice::goal(view, now, &near);
-        let is_patient = now.iter().all(|id| view.leaving_for(*id) < Some(LEAVER_WAITS));
         if possible == *now || is_patient && possible.len() < now.len() {
             return decide(Step::Wait, format!("{reason}, once it has caught up"));
         }
@@ -293,7 +298,11 @@ impl View {
         };
         let is_gone = node.is_stranger || node.leaving.is_some() || self.life(id) == Life::Dead;
         match node.session {
-            Some(_) => !self.learners_stay && node.leaving.is_none(),
+            // One that is silent for a moment may be wanted the moment after.
+            Some(_) => {
+                let is_there = self.life(id) == Life::Answers && node.leaving.is_none();
+                !self.learners_stay && is_there
+            }
             None => is_gone,
         }
     }
