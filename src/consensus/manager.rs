@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
@@ -81,6 +82,8 @@ struct Inner {
 pub(super) struct Manager {
     inner: Mutex<Inner>,
     wake: Notify,
+    /// Set where somebody else moves the votes.
+    is_resting: AtomicBool,
 }
 
 impl Manager {
@@ -101,6 +104,12 @@ impl Manager {
         self.wake.notify_one();
     }
 
+    /// Leaves the votes to somebody else.
+    #[cfg(test)]
+    pub(super) fn rest(&self) {
+        self.is_resting.store(true, Ordering::SeqCst);
+    }
+
     /// Who is known to leave.
     pub(super) fn leavers(&self) -> BTreeSet<NodeId> {
         self.inner.lock().leavers.keys().copied().collect()
@@ -113,11 +122,7 @@ impl Manager {
 
     /// Notes the decision, if it is another one.
     fn note(&self, shared: &Shared, decision: &Decision) {
-        let text = match &decision.step {
-            Step::Rest => decision.reason.clone(),
-            Step::Wait => format!("waiting: {}", decision.reason),
-            step => format!("{}: {}", name(step), decision.reason),
-        };
+        let text = format!("{}: {}", name(&decision.step), decision.reason);
         let mut inner = self.inner.lock();
         if inner.decision.as_ref().is_none_or(|last| last.text != text) {
             if decision.step == Step::Rest {
@@ -236,7 +241,7 @@ struct Sight {
 impl Sight {
     /// Looks around; none when this node does not lead.
     fn take(shared: &Shared) -> Option<Self> {
-        if !shared.is_leader() {
+        if !shared.is_leader() || shared.manager.is_resting.load(Ordering::SeqCst) {
             return None;
         }
         let metrics = shared.raft().metrics().borrow_watched().clone();

@@ -19,6 +19,7 @@ use crate::transport::{Link, MemoryNetwork};
 /// Starts a node that joins the cluster of `member`.
 async fn join(network: &MemoryNetwork, number: u8, member: &TestNode, config: Config) -> TestNode {
     let node = node_with(network, number, config).await;
+    node.consensus.shared.manager.rest();
     let formation = member.consensus.formation();
     assert!(formation.is_some());
     let known = Candidate { formation, ..member.candidate.clone() };
@@ -31,6 +32,8 @@ async fn voters(network: &MemoryNetwork, count: u8, config: &Config) -> Vec<Test
     for number in 1..=count {
         nodes.push(node_with(network, number, config.clone()).await);
     }
+    // These scenarios move the votes by themselves.
+    nodes.iter().for_each(|node| node.consensus.shared.manager.rest());
     form(&nodes).await;
     nodes
 }
