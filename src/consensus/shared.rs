@@ -196,4 +196,9 @@ impl Shared {
     pub(super) fn is_formed(&self) -> bool {
         self.log.size().0 > 0 || self.state.applied_index() > 0
     }
+
+    /// Tells, on the leader, whether a member has answered within `age`.
+    pub(super) fn is_alive(&self, node: NodeId, age: Duration) -> bool {
+        node == self.node || self.answered(node).is_some_and(|ago| ago <= age)
+    }
 }

@@ -69,6 +69,14 @@ pub struct Status {
 }
 
 impl Shared {
+    /// How long ago a member last answered this leader.
+    pub(super) fn answered(&self, node: NodeId) -> Option<Duration> {
+        let metrics = self.raft().metrics();
+        let metrics = metrics.borrow_watched();
+        let heard = metrics.heartbeat.as_ref()?.get(&node)?.as_ref()?;
+        Some(heard.elapsed())
+    }
+
     /// How long ago, on the leader, a majority last answered.
     pub(super) fn quorum_age(&self) -> Option<Duration> {
         let metrics = self.raft().metrics();
