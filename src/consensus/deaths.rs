@@ -95,7 +95,6 @@ async fn tell(shared: &Shared, session: SessionId, is_durable: bool) {
 
 impl Shared {
     /// Tells whether a node is proven dead and can never come back: its place can be given away at once.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the manager, which comes next"))]
     pub(super) fn is_gone(&self, node: NodeId) -> bool {
         let here = self.links.host.evidence(node);
         here == Evidence::Dead { is_durable: false } || self.deaths.0.lock().contains(&node)

@@ -1,7 +1,7 @@
 //! Sees to it on the leader that the right nodes vote: gathers what the plan looks at, and carries its steps out.
 //!
-//! Owns who has said that he leaves and who is known to be dead, which each node remembers whether it leads or not, and
-//! the clocks of a leader, which start afresh with each. Invariant: a change is made only to the membership that the plan
+//! Owns who has said that he leaves, which each node remembers whether it leads or not, and the clocks of a leader, which
+//! start afresh with each. Invariant: a change is made only to the membership that the plan
 //! has seen (compare and set), and one at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,10 +38,8 @@ const NEAR_MAX: u64 = 256;
 const SLOW: Duration = Duration::from_secs(60);
 /// A learner without a session for this long will open none.
 const STRANGER: Duration = Duration::from_secs(10);
-/// For how long it is remembered that a node leaves, or is dead.
+/// For how long it is remembered that a node leaves.
 const REMEMBERED: Duration = Duration::from_secs(60);
-/// For how long answers of a node that is known to be dead may still come in.
-const REVIVED: Duration = Duration::from_millis(500);
 /// How long one step may take before the leader looks again.
 const STEP_MAX: Duration = Duration::from_secs(2);
 /// Whether everybody in the group without a vote may stay there.
@@ -71,7 +69,6 @@ struct Term {
 struct Inner {
     /// Who leaves, since when, and the session it had then: a younger one is of another start.
     leavers: BTreeMap<NodeId, (Instant, Option<SessionId>)>,
-    dead: BTreeMap<NodeId, Instant>,
     /// None while this node does not lead.
     term: Option<Term>,
     decision: Option<LastDecision>,
@@ -94,13 +91,6 @@ impl Manager {
         let session = sessions.iter().rev().find(|(_, peer)| peer.node == node);
         let session = session.map(|(session, _)| *session);
         self.inner.lock().leavers.entry(node).or_insert_with(|| (Instant::now(), session));
-        self.wake.notify_one();
-    }
-
-    /// Notes that the process of a node is known to have ended.
-    #[expect(dead_code, reason = "called where a dead process is proven by its lock")]
-    pub(super) fn note_dead(&self, node: NodeId) {
-        self.inner.lock().dead.entry(node).or_insert_with(Instant::now);
         self.wake.notify_one();
     }
 
@@ -282,7 +272,6 @@ impl Inner {
     fn start_clocks(&mut self, sessions: &SessionPeers) {
         let now = Instant::now();
         self.leavers.retain(|_, (since, _)| now.duration_since(*since) < REMEMBERED);
-        self.dead.retain(|_, since| now.duration_since(*since) < REMEMBERED);
         let fresh = Term {
             since: now,
             looked: now,
@@ -345,12 +334,11 @@ impl Inner {
             node.is_settled = seen.is_some_and(|at| now.duration_since(*at) >= settled_after);
             let left = self.leavers.get(id).filter(|(_, of)| of.is_none() || node.session <= *of);
             node.leaving = left.map(|(since, _)| now.duration_since(*since));
-            // One that has answered since then lives again, by another start with the same id.
-            let dead_for = self.dead.get(id).map(|since| now.duration_since(*since));
-            let is_dead = dead_for.is_some_and(|ago| node.silence + REVIVED >= ago);
-            node.is_proven_dead = is_dead
-                || node.silence >= UNHEARD
-                    && is_succeeded(*id, node.session, membership.get_node(id), sessions);
+            let place = membership.get_node(id).filter(|_| *id != shared.node);
+            node.is_proven_dead = place.is_some_and(|place| {
+                let is_silent = node.silence >= UNHEARD;
+                shared.is_gone(*id) || is_silent && is_succeeded(*id, node.session, place, sessions)
+            });
         }
         term.far.retain(|id, _| nodes.contains_key(id));
         term.strangers.retain(|id, _| nodes.contains_key(id));
@@ -391,12 +379,9 @@ fn standing(placement: &Placement) -> Standing {
 fn is_succeeded(
     node: NodeId,
     session: Option<SessionId>,
-    placement: Option<&Placement>,
+    placement: &Placement,
     sessions: &SessionPeers,
 ) -> bool {
-    let Some(placement) = placement else {
-        return false;
-    };
     sessions.iter().any(|(other, peer)| {
         peer.node != node && Some(*other) > session && peer.placement.address == placement.address
     })
