@@ -164,7 +164,11 @@ async fn a_failing_disk_ends_the_node_with_its_file_and_a_damaged_one_keeps_it_f
     writing.abort();
 
     let disk = disk.power_cut(Survival::Nothing);
-    for name in disk.list().unwrap() {
+    let mut names = disk.list().unwrap();
+    let newest = names.iter().filter(|name| name.starts_with("snapshot-")).max().cloned();
+    // An older snapshot that was not yet removed is not read.
+    names.retain(|name| !name.starts_with("snapshot-") || Some(name) == newest.as_ref());
+    for name in names {
         let damaged = disk.fork();
         assert!(damaged.flip_bit(&name, 30, 3));
         let error = Round(1).start(&network, 1, 1, &damaged).await.unwrap_err();
