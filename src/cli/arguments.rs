@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Keygen,
     /// Show members, voters, leader, sessions and lag of a running node
     Status(Status),
+    /// Have the cluster formed anew from one node, when the majority of the voters is gone for good
+    Recover(Recover),
     /// Check a configuration file and say what is wrong with it
     CheckConfig(CheckConfig),
 }
@@ -112,6 +114,14 @@ pub(crate) struct Status {
     /// Write the answer as JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// The flags of `recover`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Recover {
+    /// The HTTP door of the survivor to go on from; best the one with the highest "applied" in its status
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7380")]
+    pub(crate) http: String,
 }
 
 /// The arguments of `check-config`.

@@ -5,6 +5,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod dev;
+pub(crate) mod recover;
 pub(crate) mod serve;
 pub(crate) mod settings;
 pub(crate) mod status;

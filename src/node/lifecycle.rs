@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::{Config, Node};
-use crate::consensus::{Candidate, Expect, SessionPeer, SessionPeers};
+use crate::consensus::{Candidate, Expect, Recovered, Refusal, SessionPeer, SessionPeers};
 use crate::ids::{Placement, SessionId};
 use crate::membership::{Member, State};
 
@@ -71,6 +71,15 @@ impl Node {
         self.0.pubsub.stop().await;
         self.0.consensus.stop().await;
         self.0.transport.close("leaving").await;
+    }
+
+    /// Forms the cluster anew of this node alone, under the next epoch: for an operator who knows that the majority is gone for
+    /// good. What it had acknowledged and this node has not heard of is lost.
+    ///
+    /// # Errors
+    /// When there is a leader with a quorum, or nothing to go on from.
+    pub async fn recover(&self) -> Result<Recovered, Refusal> {
+        self.0.consensus.recover().await
     }
 
     /// The other nodes that gossip believes to be alive.

@@ -196,9 +196,9 @@ async fn receive_hello(
     let mut sender = FrameSender::new(stream, address, Class::Control, hello::SIZE_MAX);
     let mut receiver = FrameReceiver::new(hellos, address, Class::Control, hello::SIZE_MAX);
     let hello = receiver.receive().await?.ok_or(Error::Malformed { what: "hello" })?;
-    let remote = hello::judge(&shared.identity, &hello).map_err(refused)?;
+    let (remote, version) = hello::judge(&shared.identity, &hello).map_err(refused)?;
     let registration = shared.guests.add(remote.id, connection, &shared.config).map_err(refused)?;
-    sender.send(hello::welcome(&shared.identity, shared.advertised)).await?;
+    sender.send(hello::welcome(&shared.identity, shared.advertised, version)).await?;
     sender.finish();
     Ok((registration, remote))
 }

@@ -59,19 +59,25 @@ pub(super) fn hello(own: &Identity, advertise: SocketAddr, expected: Option<Node
     bytes.freeze()
 }
 
-/// Judges the hello of a peer. The error is the reason, in words that hold on both sides.
-pub(super) fn judge(own: &Identity, hello: &[u8]) -> Result<Remote, String> {
+/// Gives the version that both sides speak, the newest if there are several.
+fn common(theirs: (u16, u16), ours: (u16, u16)) -> Option<u16> {
+    let newest = theirs.1.min(ours.1);
+    (newest >= theirs.0.max(ours.0)).then_some(newest)
+}
+
+/// Judges the hello of a peer; gives it, and the version to speak. The error is the reason, in words that hold on both sides.
+pub(super) fn judge(own: &Identity, hello: &[u8]) -> Result<(Remote, u16), String> {
     let Some((versions, rest)) = hello.split_first_chunk::<4>() else {
         return Err("malformed hello".into());
     };
     let [a, b, c, d] = *versions;
     let theirs = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-    if theirs.0 > VERSIONS.1 || theirs.1 < VERSIONS.0 {
+    let Some(version) = common(theirs, VERSIONS) else {
         return Err(format!(
             "the dialling node speaks protocol versions {} to {}, the dialled node {} ({}) versions {} to {}",
             theirs.0, theirs.1, own.name, own.node, VERSIONS.0, VERSIONS.1
         ));
-    }
+    };
     let hello: Hello = codec::decode(rest).map_err(|e| format!("malformed hello: {e}"))?;
     if hello.cluster != own.cluster.as_str() {
         return Err(format!(
@@ -88,7 +94,7 @@ pub(super) fn judge(own: &Identity, hello: &[u8]) -> Result<Remote, String> {
     if let Some(expected) = hello.expected.filter(|id| *id != own.node) {
         return Err(format!("node {expected} was expected, node {} is here", own.node));
     }
-    Ok(Remote { id: hello.node, name: hello.name, address: hello.advertise })
+    Ok((Remote { id: hello.node, name: hello.name, address: hello.advertise }, version))
 }
 
 /// Names the first setting that differs, with both values.
@@ -109,9 +115,9 @@ fn difference(theirs: &[(String, String)], ours: &[(String, String)]) -> Option<
 }
 
 /// Makes the answer to a hello that was not refused.
-pub(super) fn welcome(own: &Identity, advertise: SocketAddr) -> Bytes {
+pub(super) fn welcome(own: &Identity, advertise: SocketAddr, version: u16) -> Bytes {
     let (node, name) = (own.node, own.name.clone());
-    codec::encode(&Welcome { version: VERSIONS.1, node, name, advertise })
+    codec::encode(&Welcome { version, node, name, advertise })
 }
 
 /// Reads the answer; the error is the reason to refuse the peer in turn.
@@ -156,9 +162,9 @@ mod tests {
     fn equal_peers_meet() {
         let own = identity("game", 1, &[("session_timeout", "2s")]);
         let theirs = identity("game", 2, &[("session_timeout", "2s")]);
-        let remote = judge(&own, &hello(&theirs, address(), Some(own.node))).unwrap();
+        let (remote, version) = judge(&own, &hello(&theirs, address(), Some(own.node))).unwrap();
         assert_eq!(remote, Remote { id: theirs.node, name: "n2".into(), address: address() });
-        let remote = welcomed(&welcome(&own, address()), Some(own.node)).unwrap();
+        let remote = welcomed(&welcome(&own, address(), version), Some(own.node)).unwrap();
         assert_eq!(remote.id, own.node);
     }
 
@@ -172,6 +178,24 @@ mod tests {
         let setting = [("session_timeout", "3s")];
         check_refused(&identity("game", 2, &setting), None, &["session_timeout", "'3s'", "'2s'"]);
         check_refused(&identity("game", 2, &[]), None, &["session_timeout", "nothing", "'2s'"]);
+    }
+
+    #[test]
+    fn a_rolling_upgrade_speaks_the_newest_version_of_both() {
+        assert_eq!(common((1, 1), (1, 3)), Some(1));
+        assert_eq!(common((1, 3), (1, 1)), Some(1));
+        assert_eq!(common((2, 5), (1, 3)), Some(3));
+        assert_eq!(common((4, 5), (1, 3)), None);
+        assert_eq!(common((1, 3), (4, 5)), None);
+        // A nonsensical range is in nobody's.
+        assert_eq!(common((3, 1), (1, 3)), None);
+        // A newer node that still speaks the version of this one is let in with it.
+        let own = identity("game", 1, &[]);
+        let mut theirs = hello(&identity("game", 2, &[]), address(), None).to_vec();
+        theirs[2..4].copy_from_slice(&(VERSIONS.1 + 4).to_be_bytes());
+        let (_, version) = judge(&own, &theirs).unwrap();
+        assert_eq!(version, VERSIONS.1);
+        assert!(welcomed(&welcome(&own, address(), VERSIONS.1 + 1), None).is_err());
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub struct Config {
     /// Whether the door opens. Default true.
     pub enabled: bool,
     /// The TCP address. Default `127.0.0.1:7380`. Port 0 takes any free one. It asks for no password: on an address
-    /// that others reach, they can read the names and addresses of all nodes, and change nothing.
+    /// that others reach, they can read the names and addresses of all nodes. On loopback it also takes POST /recover.
     pub listen: SocketAddr,
     /// How many connections may be open at once. Default 64. Raised: more memory. Lowered: the next one waits until
     /// one ends.

@@ -1,11 +1,12 @@
 //! The HTTP door: is the node alive, can it serve, what does it know, in figures for Prometheus.
 //!
-//! Owns the four paths and `axum`. Changes nothing in the node. Invariant: bounded in connections, in time and in
+//! Owns the paths and `axum`. Changes nothing in the node, but for what `recover` says. Invariant: bounded in connections, in time and in
 //! request size; no request reaches the replicated data.
 
 mod config;
 mod listener;
 mod metrics;
+mod recover;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ use tokio::task::JoinHandle;
 
 pub use self::config::Config;
 use self::listener::BoundedListener;
+use self::recover::Recover;
 use crate::node::Node;
 use crate::node::status::{self, Status};
 
@@ -56,11 +58,15 @@ impl Server {
     /// # Errors
     /// When the address cannot be had.
     pub async fn bind(node: &Node, config: &Config) -> Result<Self, Error> {
-        let node = node.clone();
-        Self::start(Arc::new(move || node.status()), config).await
+        let (asked, recovering) = (node.clone(), node.clone());
+        let recover: Recover = Arc::new(move || {
+            let node = recovering.clone();
+            Box::pin(async move { node.recover().await })
+        });
+        Self::start(Arc::new(move || asked.status()), recover, config).await
     }
 
-    async fn start(ask: Ask, config: &Config) -> Result<Self, Error> {
+    async fn start(ask: Ask, recover: Recover, config: &Config) -> Result<Self, Error> {
         let failed = |source| Error::Bind { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -69,7 +75,8 @@ impl Server {
         }
         let bounded =
             BoundedListener::new(listener, config.connections_max, config.request_timeout);
-        let serving = axum::serve(bounded, router(ask));
+        let recover = recover::router(recover, address.ip().is_loopback());
+        let serving = axum::serve(bounded, router(ask).merge(recover));
         let task = tokio::spawn(serving.into_future());
         Ok(Self { address, task })
     }

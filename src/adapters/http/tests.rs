@@ -2,13 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::recover::Recover;
 use super::{Config, Error, Server};
-use crate::ids::NodeId;
+use crate::consensus::{Recovered, Refusal};
+use crate::ids::{FormationId, NodeId};
 use crate::node::status::{
     ClusterStatus, FollowStatus, MemberStatus, NodeStatus, RaftStatus, Role, State, Status,
 };
@@ -56,13 +59,32 @@ fn status(state: State, reason: Option<&str>) -> Status {
 
 async fn open(config: &Config, state: State, reason: Option<&'static str>) -> Server {
     let config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..config.clone() };
-    Server::start(Arc::new(move || status(state, reason)), &config).await.unwrap()
+    Server::start(Arc::new(move || status(state, reason)), recover(), &config).await.unwrap()
+}
+
+/// A node that has lost its majority once, and then has it again.
+fn recover() -> Recover {
+    let is_led = AtomicBool::new(false);
+    Arc::new(move || {
+        let was_led = is_led.swap(true, Ordering::SeqCst);
+        Box::pin(async move {
+            if was_led {
+                return Err(Refusal::Led { leader: "node 1".to_owned() });
+            }
+            let before = FormationId::first(7);
+            Ok(Recovered { before, formation: before.next(8), last: 17, voters: 3 })
+        })
+    })
 }
 
 /// Gives the status line and the body of one answer.
 async fn get(server: &Server, path: &str) -> (String, String) {
+    ask(server, &format!("GET {path} HTTP/1.1\r\nHost: a\r\n")).await
+}
+
+async fn ask(server: &Server, head: &str) -> (String, String) {
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let request = format!("{head}Connection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
@@ -138,7 +160,27 @@ async fn endless_request_is_refused_before_it_is_held() {
 async fn taken_address_is_an_error_that_names_it() {
     let server = open(&Config::default(), State::Ready, None).await;
     let config = Config { listen: server.address(), ..Config::default() };
-    let again = Server::start(Arc::new(|| status(State::Ready, None)), &config).await;
+    let again = Server::start(Arc::new(|| status(State::Ready, None)), recover(), &config).await;
     let Err(Error::Bind { address, .. }) = again else { panic!("bound twice") };
     assert_eq!(address, server.address());
+}
+
+#[tokio::test]
+async fn recover_is_taken_from_an_operator_and_answers_what_was_done_or_why_not() {
+    let server = open(&Config::default(), State::Halted, Some("no leader")).await;
+    let post = "POST /recover HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n";
+    let (status, text) = ask(&server, post).await;
+    assert!(status.contains("403") && text.contains("header 'quorate-recover'"), "{text}");
+    assert!(get(&server, "/recover").await.0.contains("405"));
+    let meant = format!("{post}quorate-recover: yes\r\n");
+    let (status, text) = ask(&server, &meant).await;
+    let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(status.contains("200"));
+    assert_eq!(
+        (&told["epoch"], &told["last"], &told["voters"]),
+        (&2.into(), &17.into(), &3.into())
+    );
+    assert!(told["lost"].as_str().unwrap().contains("acknowledged"));
+    let (status, text) = ask(&server, &meant).await;
+    assert!(status.contains("409") && text.contains("leader with a quorum (node 1)"), "{text}");
 }
