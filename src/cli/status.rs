@@ -123,6 +123,7 @@ node      00000000000a1 (one), ready
 cluster   game, epoch 1
 leader    00000000000a1, term 3
 applied   12, lag 0
+follows   -, - entries behind; feeds -
 voters    00000000000a1, 00000000000b2
 sessions  2
 
