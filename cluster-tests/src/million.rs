@@ -4,11 +4,11 @@
 //! Invariant: every figure names how many keys it was taken with.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::client::{Arrival, Client, REPLY_DEADLINE, encode};
@@ -20,6 +20,9 @@ use crate::process::{Cluster, Node, Signal};
 const BATCH: usize = 500;
 /// How many requests are under way at once.
 const WINDOW: usize = 16;
+
+/// A snapshot each 8 MiB of the log, so that some are taken while writes are measured.
+const CONFIG: &str = "[consensus]\nsnapshot_log_bytes = \"8 MiB\"\n";
 
 /// The command line.
 #[derive(Debug, Args)]
@@ -44,8 +47,11 @@ pub struct Line {
 /// When the harness itself fails, or something that was promised is not kept.
 pub async fn run(line: &Line) -> Outcome<ExitCode> {
     let mut cluster = Cluster::start_with(line.nodes, |index, options, folder| {
-        let data = folder.join(format!("data{}", index + 1));
-        options.more = vec!["--data-dir".into(), data.display().to_string()];
+        let (data, config) = (data_of(folder, index), folder.join("many.toml"));
+        std::fs::write(&config, CONFIG)?;
+        let pairs = [("--data-dir", data), ("--config", config)];
+        options.more =
+            pairs.map(|(flag, path)| [flag.to_owned(), path.display().to_string()]).concat();
         Ok(())
     })
     .await?;
@@ -71,6 +77,10 @@ pub async fn run(line: &Line) -> Outcome<ExitCode> {
     }
     restart(&mut cluster, line).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn data_of(folder: &Path, index: usize) -> PathBuf {
+    folder.join(format!("data{}", index + 1))
 }
 
 fn resident(cluster: &Cluster) -> Outcome<Vec<u64>> {
@@ -138,13 +148,44 @@ async fn delays(cluster: &Cluster, line: &Line) -> Outcome {
     let Some(node) = cluster.nodes.get(leader) else { return Err(Failure::new("no leader")) };
     let calm = write_for(node.resp, time).await?;
     let writing = tokio::spawn(write_for(node.resp, time));
-    let seen = watch(node, time).await;
+    let folder = data_of(cluster.folder.path(), leader);
+    let taking = tokio::spawn(async move { snapshots(&folder, time).await });
+    let seen = load(node, time).await;
     let under = writing.await.map_err(|error| Failure::new(error.to_string()))??;
-    let seen = seen?;
+    let taken = taking.await.map_err(|error| Failure::new(error.to_string()))??;
+    seen?;
     tell("without a snapshot", line.keys, calm.iter().map(|(_, delay)| *delay));
-    tell("while snapshots are taken", line.keys, under.iter().map(|(_, delay)| *delay));
-    figures::note(format!("snapshots seen meanwhile: {seen}"));
+    if taken.is_empty() {
+        figures::left_out(
+            "the delay while a snapshot is taken, because none was; give more --time",
+        );
+    } else {
+        tell("while snapshots are taken", line.keys, under.iter().map(|(_, delay)| *delay));
+        figures::spread(&format!("time of a snapshot on disk, {} keys", line.keys), taken);
+    }
     Ok(())
+}
+
+/// Looks each millisecond whether a snapshot is being written, and returns how long each took.
+async fn snapshots(folder: &Path, time: Duration) -> Outcome<Vec<Duration>> {
+    let end = Instant::now() + time;
+    let (mut taken, mut begun) = (Vec::new(), None);
+    while Instant::now() < end {
+        let mut is_there = false;
+        for entry in std::fs::read_dir(folder)? {
+            is_there |= entry?.file_name().to_string_lossy().ends_with(".part");
+        }
+        match (is_there, begun) {
+            (true, None) => begun = Some(Instant::now()),
+            (false, Some(since)) => {
+                taken.push(since.elapsed());
+                begun = None;
+            }
+            _ => {}
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    Ok(taken)
 }
 
 fn tell(when: &str, keys: usize, delays: impl Iterator<Item = Duration>) {
@@ -160,20 +201,15 @@ fn tell(when: &str, keys: usize, delays: impl Iterator<Item = Duration>) {
     ));
 }
 
-/// Fills the log again and again, and counts how often it was cut.
-async fn watch(node: &Node, time: Duration) -> Outcome<usize> {
+/// Fills the log again and again.
+async fn load(node: &Node, time: Duration) -> Outcome {
     let end = Instant::now() + time;
     let mut client = node.client().await?;
-    let value = "z".repeat(256 * 1024);
-    let (mut cuts, mut bytes) = (0, 0);
+    let value = "z".repeat(64 * 1024);
     while Instant::now() < end {
         client.ask(&format!("SET filler {value}")).await?;
-        let now = node.status().await?;
-        let now = now.pointer("/raft/log_bytes").and_then(Value::as_u64).unwrap_or_default();
-        cuts += usize::from(now < bytes);
-        bytes = now;
     }
-    Ok(cuts)
+    Ok(())
 }
 
 /// Starts all nodes from disk and reads some keys back.
