@@ -97,8 +97,13 @@ impl Writer<'_> {
             self.remove(key);
             return;
         }
-        let is_list = matches!(value, Value::List(_));
         self.keyspace.bound.detach(self.database, key);
+        self.place(key, value, deadline);
+    }
+
+    /// The same for a deadline that has not passed, and who owns the value stays.
+    pub(super) fn place(&mut self, key: &Bytes, value: Value, deadline: Option<Timestamp>) {
+        let is_list = matches!(value, Value::List(_));
         let record = Record { value, deadline, revision: self.keyspace.revision };
         if let Some(database) = self.keyspace.databases.get_mut(usize::from(self.database)) {
             database.insert(key.clone(), record);

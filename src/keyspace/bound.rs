@@ -17,6 +17,7 @@ use super::{Effects, Keyspace, Left, Owner, Taken, TakenWhat};
 use crate::command::arguments::parse_integer;
 use crate::command::{BoundCommand, Error, Reply};
 use crate::ids::SessionId;
+use crate::time::Timestamp;
 
 impl Keyspace {
     /// All that is bound to a session and its clients, owner by owner in their order: what would go if it ended now.
@@ -140,6 +141,21 @@ impl Writer<'_> {
         }
     }
 
+    /// Puts a string behind a key, whatever stood there: it is the writer's now, or nobody's.
+    pub(super) fn put_text(&mut self, key: &Bytes, text: Bytes, deadline: Option<Timestamp>) {
+        let stakes = self.owner.and_then(|_| self.keyspace.bound.behind(self.database, key));
+        let stake = stakes.and_then(|stakes| stakes.get(&None));
+        let is_mine = stake.is_some() && stake == self.owner.map(Stake::Owned).as_ref();
+        if is_mine && deadline.is_none_or(|deadline| deadline > self.now()) {
+            self.place(key, Value::String(text), deadline);
+            return;
+        }
+        self.put(key, Value::String(text), deadline);
+        if self.owner.is_some() {
+            self.bind_value(key, None);
+        }
+    }
+
     /// The field or member has just been removed.
     pub(super) fn unbind(&mut self, key: &Bytes, element: &Bytes) {
         if !self.keyspace.bound.is_empty() {
@@ -174,10 +190,12 @@ impl Writer<'_> {
             (Some(Stake::Owned(one)), Some(owner)) if *one == owner => return,
             (Some(Stake::Shares { .. }), Some(owner)) => {
                 return bound.join(&spot, owner, |stake| {
-                    if let Stake::Shares { amounts, .. } = stake {
-                        let share = amounts.entry(owner).or_default();
-                        *share = share.saturating_add(amount);
-                    }
+                    let Stake::Shares { amounts, .. } = stake else {
+                        return false;
+                    };
+                    let before = amounts.get(&owner).copied();
+                    amounts.insert(owner, before.unwrap_or(0).saturating_add(amount));
+                    before.is_none()
                 });
             }
             (Some(Stake::Owned(one)), owner) => {
@@ -207,11 +225,11 @@ impl Writer<'_> {
             }
             (Some(Stake::Held(holders)), Some(owner)) => {
                 if !holders.contains(&owner) {
-                    bound.join(&spot, owner, |stake| {
-                        if let Stake::Held(holders) = stake {
-                            holders.insert(owner);
-                        }
-                    });
+                    bound.join(
+                        &spot,
+                        owner,
+                        |stake| matches!(stake, Stake::Held(holders) if holders.insert(owner)),
+                    );
                 }
             }
             (None, Some(owner)) if is_new => {

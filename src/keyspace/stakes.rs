@@ -113,14 +113,21 @@ impl Bound {
         }
     }
 
-    /// Gives one owner a part in what is there. What `edit` makes of a stake keeps all its owners and has `owner` too.
-    pub(crate) fn join(&mut self, spot: &Spot, owner: Owner, edit: impl FnOnce(&mut Stake)) {
+    /// Gives one owner a part in what is there, or more of it. What `edit` makes of a stake keeps all its owners and has
+    /// `owner` too; it tells whether that is new.
+    pub(crate) fn join(
+        &mut self,
+        spot: &Spot,
+        owner: Owner,
+        edit: impl FnOnce(&mut Stake) -> bool,
+    ) {
         let Some(stake) = self.writable(spot).and_then(|stakes| stakes.get_mut(&spot.element))
         else {
             return;
         };
-        edit(stake);
-        self.owners.entry(owner).or_default().insert(spot.clone());
+        if edit(stake) {
+            self.owners.entry(owner).or_default().insert(spot.clone());
+        }
     }
 
     /// Takes one owner's part out of a stake: the whole stake if it was the last.

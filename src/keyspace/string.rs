@@ -111,8 +111,7 @@ impl Writer<'_> {
                 Lifetime::Keep => self.reader().record(key).and_then(|record| record.deadline),
                 Lifetime::Until(expiry) => Some(expiry.deadline(self.now())),
             };
-            self.put(key, Value::String(value.clone()), deadline);
-            self.bind_value(key, None);
+            self.put_text(key, value.clone(), deadline);
         }
         Ok(match (reply_old, held) {
             (true, _) => Reply::bulk_or_nil(old),
@@ -137,8 +136,7 @@ impl Writer<'_> {
 
     fn put_pairs(&mut self, pairs: &[(Bytes, Bytes)]) {
         for (key, value) in pairs {
-            self.put(key, Value::String(value.clone()), None);
-            self.bind_value(key, None);
+            self.put_text(key, value.clone(), None);
         }
     }
 
