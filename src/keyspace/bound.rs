@@ -225,11 +225,10 @@ impl Writer<'_> {
             }
             (Some(Stake::Held(holders)), Some(owner)) => {
                 if !holders.contains(&owner) {
-                    bound.join(
-                        &spot,
-                        owner,
-                        |stake| matches!(stake, Stake::Held(holders) if holders.insert(owner)),
-                    );
+                    bound.join(&spot, owner, |stake| match stake {
+                        Stake::Held(holders) => holders.insert(owner),
+                        Stake::Owned(_) | Stake::Shares { .. } => false,
+                    });
                 }
             }
             (None, Some(owner)) if is_new => {
