@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use super::raft::{LogEntry, LogId, Types, Vote};
 use crate::codec;
-use crate::ids::FormationId;
+use crate::ids::{FormationId, NodeId};
 use crate::storage::{Error, LogWriter, MemoryLog, Recovered, Write};
 
 /// The most bytes of entries that one AppendEntries carries, unless one entry alone is larger.
@@ -175,18 +175,37 @@ impl LogStore {
         vote: Vote,
         formation: FormationId,
     ) -> Result<(), Error> {
-        self.set_formation(formation);
-        {
-            let mut memory = self.0.memory.lock();
-            (memory.purged, memory.vote, memory.committed) = (Some(upto), Some(vote), Some(upto));
-            memory.unwritten.insert(COMMITTED, codec::encode(&upto));
-        }
+        let writes = self.forget_all(upto, vote, formation);
         self.take_out(|log| log.purge_to(u64::MAX, TAKE_MAX));
-        let purge = Write::Purge { index: upto.index(), id: codec::encode(&upto) };
+        self.write_through(writes).await
+    }
+
+    /// Does what [`LogStore::start_over`] did not come to before the process ended. Waits for the disk.
+    pub(super) fn finish_starting_over(
+        &self,
+        upto: LogId,
+        node: NodeId,
+        formation: FormationId,
+    ) -> Result<(), Error> {
+        let term = self.0.memory.lock().vote.map_or(0, |vote| vote.leader_id.term);
+        let vote = Vote::new(term.saturating_add(1), node);
+        let more = self.forget_all(upto, vote, formation);
+        self.0.memory.lock().log = MemoryLog::default();
+        let mut writes = self.unwritten();
+        writes.extend(more);
+        self.0.disk.as_ref().map_or(Ok(()), |disk| disk.write(writes))
+    }
+
+    /// Notes that the log begins anew; gives what is to be written, all of it at once.
+    fn forget_all(&self, upto: LogId, vote: Vote, formation: FormationId) -> Vec<Write<LogEntry>> {
+        self.set_formation(formation);
+        let mut memory = self.0.memory.lock();
+        (memory.purged, memory.vote, memory.committed) = (Some(upto), Some(vote), Some(upto));
+        memory.unwritten.insert(COMMITTED, codec::encode(&upto));
         // All entries go, also those behind the place up to which they count as forgotten.
         let all = Write::Truncate { from: 0 };
-        self.write_through(vec![all, purge, Write::Set { slot: VOTE, value: codec::encode(&vote) }])
-            .await
+        let purge = Write::Purge { index: upto.index(), id: codec::encode(&upto) };
+        vec![all, purge, Write::Set { slot: VOTE, value: codec::encode(&vote) }]
     }
 
     /// Takes entries out, piece by piece, and has them freed by a thread that nobody waits for.

@@ -202,7 +202,8 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let taken = self.snapshot.take();
         let taken = taken.ok_or_else(|| io::Error::other("a snapshot is built only once"))?;
         let snapshots = &self.machine.snapshots;
-        let saved = snapshots.save(self.meta.clone(), Arc::clone(&taken)).await;
+        let formation = snapshots.formation();
+        let saved = snapshots.save(self.meta.clone(), formation, Arc::clone(&taken)).await;
         saved.map_err(|error| snapshots.fail(error))?;
         self.machine.was_taken.store(true, Ordering::SeqCst);
         Ok(match snapshots.newest() {

@@ -108,7 +108,8 @@ impl Shared {
             self.state.advance(last, Some(membership));
             // What the log did must be durable elsewhere before the log goes.
             let (meta, snapshot) = self.state.snapshot();
-            self.snapshots.save(meta, Arc::new(snapshot)).await.map_err(|e| fatal(&e))?;
+            let saved = self.snapshots.save(meta, formation, Arc::new(snapshot)).await;
+            saved.map_err(|e| fatal(&e))?;
             let vote = Vote::new(term, self.node);
             self.log.start_over(last, vote, formation).await.map_err(|e| fatal(&e))?;
             self.links.set_formation(formation);

@@ -30,7 +30,8 @@ impl Store {
     /// Keeps everything in memory; `node` must be a fresh id.
     #[must_use]
     pub fn in_memory(node: NodeId) -> Self {
-        Self { node, log: LogStore::default(), snapshots: Snapshots(None) }
+        let log = LogStore::default();
+        Self { node, log: log.clone(), snapshots: Snapshots { on_disk: None, log } }
     }
 
     /// Keeps everything on a disk too, and goes on with what is there; `fresh` becomes the node's id if nothing is. Reads the whole
@@ -52,10 +53,20 @@ impl Store {
             codec::decode(bytes).map_err(|_| strange("a node id that this version does not know"))
         })?;
         let log = LogStore::on_disk(writer, &place, recovered)?;
-        let snapshots = Snapshots::open(disk, stored)?;
-        if snapshots.newest().is_some() && !log.is_used() {
+        let (snapshots, formation) = Snapshots::open(disk, stored, log.clone())?;
+        let newest = snapshots.newest();
+        if newest.is_some() && !log.is_used() {
             let what = "there is a snapshot of what it held";
             return Err(Error::Missing { place: format!("{place}: the log"), what });
+        }
+        let reached = newest.and_then(|(meta, _)| meta.last_log_id);
+        if log.purged().map(|id| id.index()) > reached.map(|id| id.index()) {
+            let what = "the log was cut because it was there";
+            return Err(Error::Missing { place: format!("{place}: a snapshot"), what });
+        }
+        if let Some(reached) = reached.filter(|_| formation.follows(log.formation())) {
+            tracing::warn!(%formation, "going on with a cluster that was being formed anew");
+            log.finish_starting_over(reached, node, formation)?;
         }
         Ok(Self { node, log, snapshots })
     }
@@ -94,36 +105,58 @@ struct Numbered {
 
 /// The snapshots on the disk, if there is one. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Snapshots(Option<Arc<OnDisk>>);
+pub(super) struct Snapshots {
+    on_disk: Option<Arc<OnDisk>>,
+    log: LogStore,
+}
+
+/// What a snapshot's file says about it, beside its chunks.
+type Head = (SnapshotMeta, FormationId);
 
 /// A snapshot on its way to the disk.
 #[derive(Debug)]
 pub(super) struct Saving {
     to: Arc<OnDisk>,
     meta: SnapshotMeta,
+    /// Whether it begins another formation, which takes the place of whatever was before.
+    begins: bool,
     writer: SnapshotWriter,
 }
 
 impl Snapshots {
-    fn open(disk: Arc<dyn Disk>, stored: Option<SnapshotFile>) -> Result<Self, Error> {
+    /// Gives also the formation of the snapshot that is there.
+    fn open(
+        disk: Arc<dyn Disk>,
+        stored: Option<SnapshotFile>,
+        log: LogStore,
+    ) -> Result<(Self, FormationId), Error> {
         let next = stored.as_ref().map_or(1, |stored| stored.number().saturating_add(1));
+        let mut formation = FormationId::NONE;
         let newest = stored.map(|stored| {
             let what = "a snapshot's head that this version does not know";
             let strange = Error::Damaged { place: disk.place(""), offset: 0, what };
-            codec::decode(&stored.head()).map_err(|_| strange).map(|meta| (meta, stored))
+            let (meta, its): Head = codec::decode(&stored.head()).map_err(|_| strange)?;
+            formation = its;
+            Ok((meta, stored))
         });
         let inner = Mutex::new(Numbered { next, newest: newest.transpose()? });
-        Ok(Self(Some(Arc::new(OnDisk { disk, failure: OnceLock::new(), inner }))))
+        let on_disk = Some(Arc::new(OnDisk { disk, failure: OnceLock::new(), inner }));
+        Ok((Self { on_disk, log }, formation))
+    }
+
+    /// The formation that this node is in.
+    pub(super) fn formation(&self) -> FormationId {
+        self.log.formation()
     }
 
     /// Tells whether there is a disk.
     pub(super) const fn is_on_disk(&self) -> bool {
-        self.0.is_some()
+        self.on_disk.is_some()
     }
 
     /// Notes that a snapshot could not be written or read; gives the error back.
     pub(super) fn fail(&self, error: Error) -> Error {
-        if let Some(on_disk) = &self.0 {
+        if let Some(on_disk) = &self.on_disk {
             on_disk.failure.get_or_init(|| error.clone());
         }
         error
@@ -131,27 +164,42 @@ impl Snapshots {
 
     /// What could not be written or read.
     pub(super) fn failure(&self) -> Option<Error> {
-        self.0.as_ref()?.failure.get().cloned()
+        self.on_disk.as_ref()?.failure.get().cloned()
     }
 
     /// The snapshot that the next start begins with.
     pub(super) fn newest(&self) -> Option<(SnapshotMeta, SnapshotFile)> {
-        self.0.as_ref()?.inner.lock().newest.clone()
+        self.on_disk.as_ref()?.inner.lock().newest.clone()
     }
 
     /// Begins to store a snapshot; nothing where there is no disk.
     pub(super) fn begin(&self, meta: &SnapshotMeta) -> Result<Option<Saving>, Error> {
-        let Some(to) = &self.0 else {
-            return Ok(None);
-        };
-        let number = to.take_number();
-        let writer = SnapshotWriter::create(Arc::clone(&to.disk), number, codec::encode(meta))?;
-        Ok(Some(Saving { to: Arc::clone(to), meta: meta.clone(), writer }))
+        self.begin_in(meta, self.formation())
     }
 
-    /// Stores chunks as a snapshot, if there is a disk, away from all who are in a hurry.
-    pub(super) async fn save(&self, meta: SnapshotMeta, taken: Arc<Snapshot>) -> Result<(), Error> {
-        let Some(saving) = self.begin(&meta)? else {
+    fn begin_in(
+        &self,
+        meta: &SnapshotMeta,
+        formation: FormationId,
+    ) -> Result<Option<Saving>, Error> {
+        let Some(to) = &self.on_disk else {
+            return Ok(None);
+        };
+        let head: Head = (meta.clone(), formation);
+        let (disk, number) = (Arc::clone(&to.disk), to.take_number());
+        let writer = SnapshotWriter::create(disk, number, codec::encode(&head))?;
+        let begins = formation != self.formation();
+        Ok(Some(Saving { to: Arc::clone(to), meta: meta.clone(), begins, writer }))
+    }
+
+    /// Stores a snapshot of this node's state in `formation`, if there is a disk, away from all who are in a hurry.
+    pub(super) async fn save(
+        &self,
+        meta: SnapshotMeta,
+        formation: FormationId,
+        taken: Arc<Snapshot>,
+    ) -> Result<(), Error> {
+        let Some(saving) = self.begin_in(&meta, formation)? else {
             return Ok(());
         };
         saving.run(move |saving| taken.chunks().try_for_each(|chunk| saving.put(&chunk))).await
@@ -193,7 +241,7 @@ impl Saving {
         let number = self.to.take_number();
         let mut inner = self.to.inner.lock();
         let reached = inner.newest.as_ref().and_then(|(meta, _)| meta.last_log_id);
-        if inner.newest.is_some() && reached > self.meta.last_log_id {
+        if inner.newest.is_some() && reached > self.meta.last_log_id && !self.begins {
             return Ok(());
         }
         // Under the lock, so that no other snapshot gets between its name and its number.

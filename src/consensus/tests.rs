@@ -39,7 +39,18 @@ pub(super) async fn node_on(
     config: Config,
     locks: &Place,
 ) -> TestNode {
-    let id = NodeId::from_random(u64::from(number));
+    let store = Store::in_memory(NodeId::from_random(u64::from(number)));
+    node_of(network, number, config, locks, store).await
+}
+
+pub(super) async fn node_of(
+    network: &MemoryNetwork,
+    number: u8,
+    config: Config,
+    locks: &Place,
+    store: Store,
+) -> TestNode {
+    let (id, is_durable) = (store.node(), store.is_durable());
     let name = format!("node-{number}");
     let secret = Secret::generate([7; 32]);
     let credentials = Credentials::Secret { current: secret, previous: None };
@@ -58,13 +69,13 @@ pub(super) async fn node_on(
         timing: Timing::default(),
         voting: Voting::default(),
         limits: Limits::default(),
-        store: Store::in_memory(id),
+        store,
         placement: placement.clone(),
         transport: transport.clone(),
         submission_max: 16 << 20,
         clock: Clock::simulated(Timestamp::from_millis(1_000_000)),
         rng_seed: [number; 32],
-        host: locks.hold(id, false).unwrap(),
+        host: locks.hold(id, is_durable).unwrap(),
     })
     .await
     .unwrap();

@@ -106,6 +106,27 @@ impl<E: Send + Sync + 'static> LogWriter<E> {
         }
     }
 
+    /// Writes, and waits until it is durable. For threads that may wait.
+    ///
+    /// # Errors
+    /// When that failed, or anything before it.
+    pub fn write(&self, writes: Vec<Write<E>>) -> Result<(), Error> {
+        match &self.queue {
+            Queue::Thread(outbox) => {
+                let (done, durable) = std::sync::mpsc::sync_channel(1);
+                let done: Done = Box::new(move |written| _ = done.send(written));
+                let sent = outbox.blocking_send(Batch { writes, done });
+                sent.map_err(|_| self.failure().unwrap_or(Error::Ended))?;
+                durable.recv().map_err(|_| Error::Ended)?
+            }
+            Queue::Inline(wal) => {
+                let written = wal.lock().write(std::iter::once(&writes));
+                note(&self.failure, &written);
+                written
+            }
+        }
+    }
+
     /// Why nothing is written any more, if something failed.
     #[must_use]
     pub fn failure(&self) -> Option<Error> {
