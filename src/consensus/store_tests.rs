@@ -20,7 +20,7 @@ use super::pending::Pending;
 use super::raft::{LogEntry, LogId, SnapshotMeta, Types, Vote};
 use super::state::State;
 use super::store::Store;
-use super::tests::{PATIENCE, address, node, node_of};
+use super::tests::{PATIENCE, address, node, node_of, until};
 use super::wire::{Answer, Call};
 use super::{Config, Timing, notices};
 use crate::host::Place;
@@ -124,6 +124,7 @@ async fn a_node_that_is_back_votes_for_nobody_until_the_old_leader_may_be_gone()
     let (number, config, locks) = (1, Config::default(), &Place::Nowhere);
     let first = node_of(&network, number, config.clone(), locks, open(&disk).unwrap()).await;
     first.consensus.form_alone().await.unwrap();
+    until("a session", || first.consensus.session().is_some()).await;
     let formation = first.consensus.formation().unwrap();
     network.remove(address(number));
     let disk = disk.power_cut(Survival::Everything);
