@@ -66,7 +66,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
             let Evidence::Dead { is_durable } = shared.links.host.evidence(peer.node) else {
                 continue;
             };
-            if peer.node == shared.node || told.contains_key(&session) {
+            let is_halted = shared.is_leader() && !shared.is_led();
+            if peer.node == shared.node || is_halted || told.contains_key(&session) {
                 continue;
             }
             told.insert(session, Instant::now());

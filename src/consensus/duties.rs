@@ -116,7 +116,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
             shared.duties.step_down();
             continue;
         }
-        for session in shared.duties.silent(&shared) {
+        let silent = shared.duties.silent(&shared);
+        // Without a quorum nothing can be ended.
+        if !shared.is_led() {
+            continue;
+        }
+        for session in silent {
             end_session(&shared, session).await;
         }
         let due = shared.state.with(crate::keyspace::Keyspace::next_deadline);

@@ -25,6 +25,7 @@ use super::shared::Shared;
 use super::sources::{self, Attempt, Field, Stand};
 use super::wire::{Alive, Answer, Call, Supply, Wish};
 use crate::codec;
+use crate::host::Evidence;
 use crate::ids::{NodeId, Placement};
 use crate::transport::{Class, FrameReceiver, Peer};
 
@@ -265,6 +266,9 @@ async fn round(
         let Some(placement) = shared.placement_of(attempt.source) else {
             continue;
         };
+        if matches!(shared.links.host.evidence(attempt.source), Evidence::Dead { .. }) {
+            continue;
+        }
         let peer = shared.links.peer(attempt.source, &placement);
         let end = follow(shared, &peer, attempt, begun).await;
         let source = placement.name;

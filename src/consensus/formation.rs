@@ -122,16 +122,17 @@ pub(super) async fn step(shared: &Shared, others: &[Candidate], expect: Option<E
     if shared.is_member() {
         return;
     }
-    // Nodes of an older epoch may not have noticed yet that the cluster went on.
+    // Nodes of an older epoch may not have noticed yet that the cluster went on; there is no way back to them.
     let own = shared.links.formation();
     let formed = others.iter().filter_map(|other| Some((other, other.formation?)));
+    let formed = formed.filter(|(_, formation)| !own.follows(*formation));
     let formed = formed.max_by_key(|(_, formation)| (*formation == own, formation.epoch));
     if let Some((member, formation)) = formed {
         join(shared, member, formation);
         meet(shared, others);
         return;
     }
-    let Some(expect) = expect else {
+    let Some(expect) = expect.filter(|_| own.epoch <= 1) else {
         return;
     };
     let waiting: BTreeMap<_, _> = others
