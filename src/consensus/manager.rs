@@ -100,6 +100,12 @@ impl Manager {
         self.is_resting.store(true, Ordering::SeqCst);
     }
 
+    /// Takes the votes up again.
+    #[cfg(test)]
+    pub(super) fn go_on(&self) {
+        self.is_resting.store(false, Ordering::SeqCst);
+    }
+
     /// Who is known to leave.
     pub(super) fn leavers(&self) -> BTreeSet<NodeId> {
         self.inner.lock().leavers.keys().copied().collect()

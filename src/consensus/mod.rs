@@ -53,6 +53,8 @@ mod store;
 mod store_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod voter_tests;
 mod wire;
 mod writer;
 

@@ -50,6 +50,18 @@ pub(super) async fn node_of(
     locks: &Place,
     store: Store,
 ) -> TestNode {
+    start(network, number, config, locks, store, (Voting::default(), "")).await
+}
+
+/// Starts a node that votes under `voting`, on the named host.
+pub(super) async fn start(
+    network: &MemoryNetwork,
+    number: u8,
+    config: Config,
+    locks: &Place,
+    store: Store,
+    (voting, host): (Voting, &str),
+) -> TestNode {
     let (id, is_durable) = (store.node(), store.is_durable());
     let name = format!("node-{number}");
     let secret = Secret::generate([7; 32]);
@@ -63,11 +75,11 @@ pub(super) async fn node_of(
         Transport::start(crate::transport::Config::default(), credentials, identity, parts)
             .await
             .unwrap();
-    let placement = Placement::new(name, address(number));
+    let placement = Placement { host: host.to_owned(), ..Placement::new(name, address(number)) };
     let consensus = Consensus::start(Parts {
         config,
         timing: Timing::default(),
-        voting: Voting::default(),
+        voting,
         limits: Limits::default(),
         store,
         placement: placement.clone(),
