@@ -23,6 +23,9 @@ fn main() -> ExitCode {
         Some(Command::Recover(flags)) => {
             cli::recover::recover(&flags).and_then(|text| cli::answer(&text))
         }
+        Some(Command::Backup(flags)) => {
+            cli::backup::backup(&flags).and_then(|text| cli::answer(&text))
+        }
         Some(Command::CheckConfig(flags)) => cli::settings::check_config(&flags.file)
             .and_then(|()| cli::answer(&format!("{}: ok\n", flags.file.display()))),
         Some(Command::Dev(flags)) => log_to_stderr().and_then(|()| cli::dev::dev(&flags)),

@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Status(Status),
     /// Have the cluster formed anew from one node, when the majority of the voters is gone for good
     Recover(Recover),
+    /// Write the whole state of a running cluster to a file
+    Backup(Backup),
     /// Check a configuration file and say what is wrong with it
     CheckConfig(CheckConfig),
 }
@@ -77,6 +79,9 @@ pub(crate) struct Serve {
     /// The folder for what shall survive a restart
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Begin a new cluster with the state of a backup; others join it through --seed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) restore: Option<PathBuf>,
     /// The TCP address of the RESP door [default: 127.0.0.1:6379]
     #[arg(long, value_name = "IP:PORT", conflicts_with = "no_resp")]
     pub(crate) resp: Option<SocketAddr>,
@@ -124,6 +129,17 @@ pub(crate) struct Recover {
     pub(crate) http: String,
 }
 
+/// The arguments of `backup`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Backup {
+    /// The file to write
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The HTTP door of a node; it must be open to this machine alone
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7380")]
+    pub(crate) http: String,
+}
+
 /// The arguments of `check-config`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CheckConfig {
@@ -159,7 +175,7 @@ mod tests {
     fn every_flag_of_serve_is_taken() {
         let all = serve(
             "serve --config f --name a --listen 127.0.0.1:1 --advertise 10.0.0.1:2 --host m --zone z --seed h:3 --seed i:4 \
-             --bootstrap-expect 3 --secret-file s --data-dir d --resp [::1]:5 --http 127.0.0.1:6",
+             --bootstrap-expect 3 --secret-file s --data-dir d --restore b --resp [::1]:5 --http 127.0.0.1:6",
         );
         assert_eq!(all.seeds, ["h:3", "i:4"]);
         assert_eq!(all.bootstrap_expect, Some(3));

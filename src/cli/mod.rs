@@ -4,6 +4,7 @@
 //! configuration is [`Failure::Usage`], whatever else goes wrong is [`Failure::Fatal`], and each is one line.
 
 pub(crate) mod arguments;
+pub(crate) mod backup;
 pub(crate) mod dev;
 pub(crate) mod recover;
 pub(crate) mod serve;

@@ -55,6 +55,7 @@ fn lay_over(settings: &mut Settings, flags: &Serve) -> Result<(), Failure> {
     if !flags.seeds.is_empty() {
         node.seeds.clone_from(&flags.seeds);
     }
+    node.restore.clone_from(&flags.restore);
     if let Some(listen) = flags.listen {
         node.listen = listen;
     }

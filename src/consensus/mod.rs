@@ -11,6 +11,7 @@
 //! ```
 
 mod arbiter;
+mod backup;
 mod clients;
 mod config;
 mod deaths;
@@ -71,6 +72,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+pub use self::backup::{Backup, BackupError};
 pub use self::clients::{BOUND_MAX, Client, Clients};
 pub use self::config::{Config, Timing, Voting};
 pub use self::formation::{Candidate, Expect};

@@ -30,7 +30,6 @@ pub(super) enum Basis {
     /// From its own state and log.
     Own,
     /// From a state that came from outside, which stands behind the entry `last`.
-    #[expect(dead_code, reason = "read by a restore, which comes next")]
     Given { last: LogId, keyspace: Box<Keyspace> },
 }
 

@@ -260,6 +260,13 @@ impl Keyspace {
         Some(ended)
     }
 
+    /// Ends all sessions, with their waits and all that is bound to them: what is left lives with no process.
+    pub fn end_all_sessions(&mut self) {
+        while let Some(session) = self.sessions.keys().next().copied() {
+            self.end_session(session, &mut Effects::default());
+        }
+    }
+
     /// Applies one request outside the log, at `at`: for scripts and benchmarks against the bare keyspace. A command that
     /// would wait replies as if its time had run out.
     pub fn apply_request(&mut self, at: Timestamp, request: &Request) -> Reply {

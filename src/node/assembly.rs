@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use super::bind::Patterns;
 use super::lifecycle::Phase;
 use super::{Config, Inner, Node, StartError, events, gossip, lifecycle};
-use crate::consensus::{self, Consensus, Store, Timing, Voting};
+use crate::consensus::{self, Backup, Consensus, Store, Timing, Voting};
 use crate::host::{self, Host, Place};
 use crate::ids::{NodeId, Placement};
 use crate::keyspace::Limits;
@@ -79,6 +79,7 @@ impl Node {
         };
         let fresh = NodeId::from_random(u64::from_le_bytes(first_eight(draw())));
         let store = open_store(disk, fresh).await?;
+        let backup = read_backup(&config).await?;
         let (id, is_durable) = (store.node(), store.is_durable());
         let name = config.node.name.as_ref().map_or_else(|| id.to_string(), ToString::to_string);
         let credentials = config.credentials(draw())?;
@@ -103,7 +104,7 @@ impl Node {
             config: config.consensus.clone(),
             timing: timing(&config),
             voting: voting(&config),
-            limits: Limits { value_max: config.cluster.value_max.as_u64() },
+            limits: limits(&config),
             store,
             placement,
             transport: transport.clone(),
@@ -130,7 +131,7 @@ impl Node {
         };
         let node = Self(Arc::new(inner));
         let accepting = tokio::spawn(accept(node.clone(), incoming));
-        let living = tokio::spawn(lifecycle::run(node.clone()));
+        let living = tokio::spawn(lifecycle::run(node.clone(), backup));
         let telling = tokio::spawn(events::run(node.clone(), notices));
         tokio::spawn(lifecycle::watch_failures(node.clone(), accepting, living, telling));
         Ok(node)
@@ -162,6 +163,21 @@ fn hold(config: &Config, locks: &Place, id: NodeId, is_durable: bool) -> Result<
         }
         held => held,
     }
+}
+
+/// Reads the backup that the cluster is to begin with, if one is named.
+async fn read_backup(config: &Config) -> Result<Option<Backup>, StartError> {
+    let Some(path) = config.node.restore.clone() else {
+        return Ok(None);
+    };
+    let limits = limits(config);
+    let read = tokio::task::spawn_blocking(move || Backup::read(&path, limits)).await;
+    Ok(Some(read.map_err(|_| StartError::Consensus(consensus::Error::Stopped))??))
+}
+
+/// The limits that decide replies.
+const fn limits(config: &Config) -> Limits {
+    Limits { value_max: config.cluster.value_max.as_u64() }
 }
 
 /// Opens what the node keeps, and reads the log back.

@@ -61,6 +61,9 @@ pub enum StartError {
     /// The data folder cannot be used: it is in use, damaged, or the system refuses.
     #[error("{0}")]
     Storage(#[from] storage::Error),
+    /// The backup that the cluster was to begin with. Somebody must name another.
+    #[error("cannot restore: {0}")]
+    Restore(#[from] consensus::BackupError),
     /// The system has no random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(String),
@@ -71,7 +74,7 @@ impl StartError {
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Transport(_) | Self::Host(_) => true,
+            Self::Config(_) | Self::Transport(_) | Self::Host(_) | Self::Restore(_) => true,
             Self::Storage(error) => error.is_in_use(),
             Self::Membership(_) | Self::Consensus(_) | Self::PubSub(_) | Self::Random(_) => false,
         }

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use super::{Config, Node};
-use crate::consensus::{Candidate, Expect, Recovered, Refusal, SessionPeer, SessionPeers};
+use crate::consensus::{Backup, Candidate, Expect, Recovered, Refusal, SessionPeer, SessionPeers};
 use crate::ids::{Placement, SessionId};
 use crate::membership::{Member, State};
 
@@ -111,16 +111,20 @@ pub(super) fn first_state(config: &Config) -> State {
 }
 
 /// Takes the node from its start to ready, and keeps its links in step with the sessions. Runs until the node leaves.
-pub(super) async fn run(node: Node) {
+pub(super) async fn run(node: Node, backup: Option<Backup>) {
     let cluster = &node.0.config.cluster;
     let expect = (cluster.bootstrap_expect > 1).then(|| Expect {
         nodes: usize::from(cluster.bootstrap_expect),
         voters: usize::from(cluster.voters_target),
     });
-    if node.0.config.node.seeds.is_empty()
-        && expect.is_none()
-        && let Err(error) = node.0.consensus.form_alone().await
-    {
+    let formed = match backup {
+        Some(backup) => node.0.consensus.form_from(backup).await,
+        None if node.0.config.node.seeds.is_empty() && expect.is_none() => {
+            node.0.consensus.form_alone().await
+        }
+        None => Ok(()),
+    };
+    if let Err(error) = formed {
         return node.fail(&error.to_string());
     }
     tokio::join!(keep_links(node.clone()), seek_cluster(&node, expect), tell_addresses(&node));

@@ -5,7 +5,8 @@
 
 use std::pin::pin;
 
-use tokio::sync::oneshot;
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Error, Node};
 use crate::codec;
@@ -144,6 +145,19 @@ impl Node {
             Ok(reply) => reply.map_err(|error| self.explain(error)),
             Err(_) => Err(Error::Stopped),
         }
+    }
+
+    /// Takes a backup of the whole state: every write that was acknowledged before is in it. Gives the bytes of the file piece by
+    /// piece, the next ones when these are taken; the last piece says that it is whole. Cost: that of encoding everything, on a
+    /// thread of its own.
+    ///
+    /// # Errors
+    /// As for a read.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn backup(&self) -> Result<mpsc::Receiver<Bytes>, Error> {
+        self.consensus().backup().await.map_err(|error| self.explain(error))
     }
 
     async fn confirm(&self) -> Result<Timestamp, Error> {

@@ -4,6 +4,7 @@
 //! Owns bytes, files and what a power cut leaves of them. Does not know Raft or what an entry holds. Invariants: what was told
 //! to be durable is there after a power cut; what is damaged is an error that names file and place, never other data.
 
+mod backup;
 mod crc;
 mod disk;
 mod error;
@@ -18,6 +19,7 @@ mod tests;
 mod wal;
 mod writer;
 
+pub use self::backup::BackupFile;
 pub use self::disk::{Disk, DiskFile};
 pub use self::error::Error;
 pub use self::file::{Contents, Decoder, Encoder, SnapshotFile, SnapshotWriter};

@@ -1,8 +1,9 @@
 //! The HTTP door: is the node alive, can it serve, what does it know, in figures for Prometheus.
 //!
 //! Owns the paths and `axum`. Changes nothing in the node, but for what `recover` says. Invariant: bounded in connections, in time and in
-//! request size; no request reaches the replicated data.
+//! request size; what changes the node or gives its data out is asked from this machine alone.
 
+mod backup;
 mod config;
 mod listener;
 mod metrics;
@@ -63,10 +64,16 @@ impl Server {
             let node = recovering.clone();
             Box::pin(async move { node.recover().await })
         });
-        Self::start(Arc::new(move || asked.status()), recover, config).await
+        let backup = backup::router(node.clone(), config.listen.ip().is_loopback());
+        Self::start(Arc::new(move || asked.status()), recover, backup, config).await
     }
 
-    async fn start(ask: Ask, recover: Recover, config: &Config) -> Result<Self, Error> {
+    async fn start(
+        ask: Ask,
+        recover: Recover,
+        backup: Router,
+        config: &Config,
+    ) -> Result<Self, Error> {
         let failed = |source| Error::Bind { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -76,7 +83,7 @@ impl Server {
         let bounded =
             BoundedListener::new(listener, config.connections_max, config.request_timeout);
         let recover = recover::router(recover, address.ip().is_loopback());
-        let serving = axum::serve(bounded, router(ask).merge(recover));
+        let serving = axum::serve(bounded, router(ask).merge(recover).merge(backup));
         let task = tokio::spawn(serving.into_future());
         Ok(Self { address, task })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -59,7 +60,9 @@ fn status(state: State, reason: Option<&str>) -> Status {
 
 async fn open(config: &Config, state: State, reason: Option<&'static str>) -> Server {
     let config = Config { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..config.clone() };
-    Server::start(Arc::new(move || status(state, reason)), recover(), &config).await.unwrap()
+    Server::start(Arc::new(move || status(state, reason)), recover(), Router::new(), &config)
+        .await
+        .unwrap()
 }
 
 /// A node that has lost its majority once, and then has it again.
@@ -160,7 +163,9 @@ async fn endless_request_is_refused_before_it_is_held() {
 async fn taken_address_is_an_error_that_names_it() {
     let server = open(&Config::default(), State::Ready, None).await;
     let config = Config { listen: server.address(), ..Config::default() };
-    let again = Server::start(Arc::new(|| status(State::Ready, None)), recover(), &config).await;
+    let again =
+        Server::start(Arc::new(|| status(State::Ready, None)), recover(), Router::new(), &config)
+            .await;
     let Err(Error::Bind { address, .. }) = again else { panic!("bound twice") };
     assert_eq!(address, server.address());
 }

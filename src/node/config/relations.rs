@@ -37,6 +37,16 @@ impl<R, H> File<R, H> {
 
     fn check_cluster(&self) -> Result<(), Error> {
         let cluster = &self.cluster;
+        if self.node.restore.is_some() {
+            for (other, is_given) in [
+                ("node.seeds", !self.node.seeds.is_empty()),
+                ("cluster.bootstrap_expect", cluster.bootstrap_expect > 1),
+            ] {
+                if is_given {
+                    return Err(Error::Both { one: "--restore", other });
+                }
+            }
+        }
         if ![1, 3, 5].contains(&cluster.voters_target) {
             return Err(Error::range("cluster.voters_target", cluster.voters_target, "1, 3 or 5"));
         }

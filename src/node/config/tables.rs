@@ -133,6 +133,9 @@ pub struct NodeConfig {
     /// not only cut off. On a local disk, the same for all processes of the host, writable by their user alone. Default none:
     /// `quorate-<user id>` in the folder for temporary files.
     pub lock_dir: Option<PathBuf>,
+    /// The backup whose state the new cluster begins with. Not a key of the file, which is read at every start.
+    #[serde(skip)]
+    pub restore: Option<PathBuf>,
     /// The certificate chain of this node as PEM, in place of a secret; the two keys below go with it. Default none.
     pub certificate_file: Option<PathBuf>,
     /// The private key of that certificate. Default none.
@@ -153,6 +156,7 @@ impl Default for NodeConfig {
             seeds: Vec::new(),
             notify_keyspace_events: Flags::default(),
             lock_dir: None,
+            restore: None,
             certificate_file: None,
             key_file: None,
             authorities_file: None,
