@@ -114,6 +114,8 @@ pub struct Candidate {
     pub placement: Placement,
     /// The formation it is in, if it is in one.
     pub formation: Option<FormationId>,
+    /// Whether it waits, as this one may, for enough others to form the first cluster. Who does not, joins later.
+    pub is_forming: bool,
 }
 
 /// One step towards being in a cluster, to be taken every few hundred milliseconds until [`Shared::is_member`].
@@ -137,6 +139,7 @@ pub(super) async fn step(shared: &Shared, others: &[Candidate], expect: Option<E
     };
     let waiting: BTreeMap<_, _> = others
         .iter()
+        .filter(|other| other.is_forming)
         .map(|other| (other.node, other.placement.clone()))
         .chain([(shared.node, shared.placement.clone())])
         .collect();

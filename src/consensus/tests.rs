@@ -98,7 +98,7 @@ pub(super) async fn start(
             tokio::spawn(async move { serving.serve(inbound).await });
         }
     });
-    let candidate = Candidate { node: id, placement, formation: None };
+    let candidate = Candidate { node: id, placement, formation: None, is_forming: true };
     TestNode { consensus, transport, candidate }
 }
 

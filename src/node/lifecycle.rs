@@ -97,6 +97,7 @@ impl Node {
                 zone: member.facts.zone.clone(),
             },
             formation: member.facts.formation,
+            is_forming: matches!(member.facts.state, State::Forming { .. }),
         };
         view.values().filter(is_there).map(candidate).collect()
     }
