@@ -52,27 +52,30 @@ fn table(answer: &Value) -> String {
             ),
         ),
         ("voters", list(answer.pointer("/voters"))),
-        ("sessions", at("/sessions")),
+        ("sessions", format!("{}, with {} bound", at("/sessions"), at("/bound"))),
+        ("manager", at("/manager/decision")),
     ] {
         text.push_str(&format!("{label:<9} {value}\n"));
     }
-    let mut rows = vec![["ID", "NAME", "ADDRESS", "ROLE", "ALIVE"].map(str::to_owned)];
+    let mut rows = vec![["ID", "NAME", "ADDRESS", "ROLE", "ALIVE", "BOUND"].map(str::to_owned)];
     for member in answer.pointer("/members").and_then(Value::as_array).into_iter().flatten() {
-        rows.push(["id", "name", "address", "role", "alive"].map(|key| shown(member.get(key))));
+        rows.push(
+            ["id", "name", "address", "role", "alive", "bound"].map(|key| shown(member.get(key))),
+        );
     }
     text.push('\n');
     text.push_str(&columns(&rows));
     text
 }
 
-fn columns(rows: &[[String; 5]]) -> String {
-    let mut widths = [0_usize; 5];
+fn columns(rows: &[[String; 6]]) -> String {
+    let mut widths = [0_usize; 6];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let line = |row: &[String; 5]| {
+    let line = |row: &[String; 6]| {
         let cells: Vec<String> =
             row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         format!("{}\n", cells.join("  ").trim_end())
@@ -113,8 +116,10 @@ mod tests {
             "raft": {"role": "leader", "leader": "00000000000a1", "term": 3, "applied": 12, "lag": 0},
             "voters": ["00000000000a1", "00000000000b2"],
             "sessions": 2,
+            "bound": 3,
+            "manager": {"decision": "rest: 3 of 3 vote", "at_ms": 1},
             "members": [
-                {"id": "00000000000a1", "name": "one", "address": "127.0.0.1:1", "alive": true, "role": "leader"},
+                {"id": "00000000000a1", "name": "one", "address": "127.0.0.1:1", "alive": true, "role": "leader", "bound": 2},
                 {"id": "00000000000b2", "name": "t\u{1b}[2Jo", "address": "127.0.0.1:22222", "alive": false},
             ],
         });
@@ -125,11 +130,12 @@ leader    00000000000a1, term 3
 applied   12, lag 0
 follows   -, - entries behind; feeds -
 voters    00000000000a1, 00000000000b2
-sessions  2
+sessions  2, with 3 bound
+manager   rest: 3 of 3 vote
 
-ID             NAME    ADDRESS          ROLE    ALIVE
-00000000000a1  one     127.0.0.1:1      leader  yes
-00000000000b2  t?[2Jo  127.0.0.1:22222  -       no
+ID             NAME    ADDRESS          ROLE    ALIVE  BOUND
+00000000000a1  one     127.0.0.1:1      leader  yes    2
+00000000000b2  t?[2Jo  127.0.0.1:22222  -       no     -
 ";
         assert_eq!(table(&answer), expected);
     }

@@ -72,6 +72,8 @@ struct Inner {
     /// None while this node does not lead.
     term: Option<Term>,
     decision: Option<LastDecision>,
+    /// The step that was logged last: the reasons of one step differ by their figures alone.
+    logged: Option<Step>,
 }
 
 /// The manager's memory.
@@ -120,12 +122,15 @@ impl Manager {
     fn note(&self, shared: &Shared, decision: &Decision) {
         let text = format!("{}: {}", name(&decision.step), decision.reason);
         let mut inner = self.inner.lock();
-        if inner.decision.as_ref().is_none_or(|last| last.text != text) {
+        if inner.logged.as_ref() != Some(&decision.step) {
+            inner.logged = Some(decision.step.clone());
             if decision.step == Step::Rest {
                 tracing::debug!(text, "voters");
             } else {
                 tracing::info!(text, "voters");
             }
+        }
+        if inner.decision.as_ref().is_none_or(|last| last.text != text) {
             inner.decision = Some(LastDecision { at: shared.clock.now(), text });
         }
     }

@@ -330,12 +330,8 @@ pub(super) fn reformed(
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         follow(&shared, formation).await;
-        let member = formation::Candidate {
-            node,
-            placement,
-            formation: Some(formation),
-            is_forming: false,
-        };
+        let member =
+            formation::Candidate { node, placement, formation: Some(formation), is_forming: false };
         formation::step(&shared, &[member], None).await;
     });
     Answer::Done

@@ -48,6 +48,8 @@ pub struct Status {
     pub session: Option<SessionId>,
     /// How many sessions are open in the cluster.
     pub sessions: usize,
+    /// How many keys, fields, members and shares each session has bound; those with none are left out.
+    pub bound: BTreeMap<SessionId, usize>,
     /// How many clients of the cluster wait for an element of a list.
     pub waiting: usize,
     /// Why there is no leader, if that is known.
@@ -132,8 +134,9 @@ impl Consensus {
         } else {
             Role::Observer
         };
-        let (sessions, waiting) =
-            shared.state.with(|keyspace| (keyspace.sessions().len(), keyspace.waiting()));
+        let (sessions, waiting, bound) = shared.state.with(|keyspace| {
+            (keyspace.sessions().len(), keyspace.waiting(), keyspace.bound_counts())
+        });
         Status {
             role,
             leader: metrics.current_leader,
@@ -146,6 +149,7 @@ impl Consensus {
             session: shared.state.pending.session(),
             sessions,
             waiting,
+            bound,
             halted: shared.recovery.reason(),
             origin: shared.recovery.origin(),
             log: shared.log.size(),

@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::config::ClusterConfig;
 use super::lifecycle::Phase;
 use super::status::{
-    ClusterStatus, FollowStatus, MemberStatus, NodeStatus, RaftStatus, Role, State, Status,
+    ClusterStatus, FollowStatus, ManagerStatus, MemberStatus, NodeStatus, RaftStatus, Role, State,
+    Status,
 };
 use super::{Error, Node};
 use crate::ids::NodeId;
@@ -60,7 +61,12 @@ impl Node {
             voters: raft.voters.clone(),
             members: self.members(&raft),
             sessions: raft.sessions as u64,
+            bound: raft.bound.values().map(|count| *count as u64).sum(),
             waiting: raft.waiting as u64,
+            manager: raft.decision.as_ref().map(|last| ManagerStatus {
+                decision: last.text.clone(),
+                at_ms: last.at.as_millis(),
+            }),
         }
     }
 
@@ -91,6 +97,12 @@ impl Node {
                 (raft.members.contains_key(id) || follows(id)).then_some(Role::Observer)
             }
         };
+        let session = |id: &NodeId| {
+            sessions.iter().find(|(_, peer)| peer.node == *id).map(|(session, _)| *session)
+        };
+        let bound = |id: &NodeId| {
+            session(id).and_then(|id| raft.bound.get(&id)).map_or(0, |count| *count as u64)
+        };
         let view = self.0.membership.view();
         let known = view.values().map(|member| MemberStatus {
             id: member.id,
@@ -98,6 +110,8 @@ impl Node {
             address: member.facts.address,
             alive: member.alive && member.facts.state != membership::State::Leaving,
             role: role(&member.id),
+            session: session(&member.id).map(|id| id.to_string()),
+            bound: bound(&member.id),
         });
         let in_session = sessions.values().map(|peer| (&peer.node, &peer.placement));
         let placements: BTreeMap<_, _> = raft.members.iter().chain(in_session).collect();
@@ -109,6 +123,8 @@ impl Node {
             // Gossip is slower than consensus: a node that has just joined is known by its session first.
             alive: *id == self.0.id || follows(id),
             role: role(id),
+            session: session(id).map(|id| id.to_string()),
+            bound: bound(id),
         });
         let mut members: Vec<_> = known.chain(unknown).collect();
         members.sort_by_key(|member| member.id);

@@ -29,8 +29,21 @@ pub struct Status {
     pub members: Vec<MemberStatus>,
     /// How many processes have an open session in the replicated state.
     pub sessions: u64,
+    /// How many keys, fields, members and shares of counters are bound to sessions.
+    pub bound: u64,
     /// How many clients of the cluster wait for an element of a list.
     pub waiting: u64,
+    /// What the manager of voters decided last and why; none where this node does not lead.
+    pub manager: Option<ManagerStatus>,
+}
+
+/// What the manager of voters decided last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ManagerStatus {
+    /// What it does, and why.
+    pub decision: String,
+    /// When it came to that, in milliseconds since 1970 by the leader's clock.
+    pub at_ms: u64,
 }
 
 /// One node about itself.
@@ -157,6 +170,10 @@ pub struct MemberStatus {
     pub alive: bool,
     /// What it is in agreement; none when it is known from gossip alone.
     pub role: Option<Role>,
+    /// Its open session; none when it has none.
+    pub session: Option<String>,
+    /// How many keys, fields, members and shares of counters are bound to that.
+    pub bound: u64,
 }
 
 fn text<T: fmt::Display, S: Serializer>(id: &T, out: S) -> Result<S::Ok, S::Error> {

@@ -50,6 +50,8 @@ pub(super) fn text(status: &Status) -> String {
     gauge(&mut out, "quorate_members_alive", "Nodes believed to be alive.", count(alive));
     gauge(&mut out, "quorate_members", "Nodes that are known.", count(status.members.len()));
     gauge(&mut out, "quorate_sessions", "Open sessions in the replicated state.", status.sessions);
+    let bound = "Keys, fields, members and shares that go with their session.";
+    gauge(&mut out, "quorate_bound", bound, status.bound);
     gauge(&mut out, "quorate_waiting", "Clients that wait for a list element.", status.waiting);
     gauge(&mut out, "quorate_cluster_epoch", "The epoch of the cluster.", cluster.epoch);
     out

@@ -52,9 +52,13 @@ fn status(state: State, reason: Option<&str>) -> Status {
             address,
             alive: true,
             role: Some(Role::Leader),
+            session: Some("s5".to_owned()),
+            bound: 3,
         }],
         sessions: 1,
+        bound: 3,
         waiting: 0,
+        manager: None,
     }
 }
 
