@@ -149,6 +149,7 @@ async fn a_node_that_follows_does_not_go_back_to_an_older_epoch_or_form_another(
         node: NodeId::from_random(2),
         placement: Placement::new("other", tests::address(2)),
         formation: Some(old),
+        is_forming: false,
     };
     let expect = Some(Expect { nodes: 2, voters: 2 });
     node.consensus.step_towards_cluster(&[other], expect).await;
