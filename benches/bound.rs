@@ -6,13 +6,13 @@
 //! ```text
 //!                                             budget    measured (least of 100 samples; SET, INCR, HSET, SADD)
 //! a write that binds nothing
-//!   nothing is bound                          as before the side table: one comparison
-//!   something else is bound                   2 times   1.1, 1.6, 1.3, 1.5 times: one look-up in the side table
-//! a write that binds 1 of 4,096 of its owner  7 times   2.6, 6.6, 2.3, 3.6 times, 1.1 µs at most
-//! end of 1,000 bound fields and 1,000 keys    2 ms      1.04 ms, in one entry, on each node
+//!   nothing is bound                          as before the side table, within a tenth: one comparison
+//!   something else is bound                   2 times   1.0, 1.6, 1.2, 1.5 times: one look-up in the side table
+//! a write that binds 1 of 4,096 of its owner  5 times   1.5, 3.6, 2.5, 4.4 times, 0.6 µs at most
+//! end of 1,000 bound fields and 1,000 keys    2 ms      1.03 ms, in one entry, on each node
 //! replies of 16 requests
 //!   acknowledged 4 batches later              1.1 times 1.00 times as much as at once: they are kept by reference
-//!   acknowledged 1,000 batches later          1.3 times 1.04 times, and 1,000 times 16 replies in memory
+//!   acknowledged 1,000 batches later          1.3 times 1.13 times, and 1,000 times 16 replies in memory
 //! ```
 
 use std::cell::Cell;

@@ -139,20 +139,15 @@ impl Writer<'_> {
         pairs: &[(Bytes, Bytes)],
         reply_ok: bool,
     ) -> Result<Reply, Error> {
-        let reply = self.hash_put(key, pairs, reply_ok)?;
+        let added = self.hash_put(key, pairs)?;
         if !self.is_plain() {
             pairs.iter().for_each(|(field, _)| self.bind_value(key, Some(field)));
         }
-        Ok(reply)
+        Ok(if reply_ok { Reply::Ok } else { Reply::count(added) })
     }
 
-    /// Sets fields and leaves it to the caller to whom they are bound.
-    fn hash_put(
-        &mut self,
-        key: &Bytes,
-        pairs: &[(Bytes, Bytes)],
-        reply_ok: bool,
-    ) -> Result<Reply, Error> {
+    /// Sets fields and leaves it to the caller to whom they are bound; gives how many are new.
+    fn hash_put(&mut self, key: &Bytes, pairs: &[(Bytes, Bytes)]) -> Result<usize, Error> {
         let added = self.edit(key, Missing::Create, |hash: &mut Hash| {
             let mut added = 0;
             for (field, value) in pairs {
@@ -160,7 +155,7 @@ impl Writer<'_> {
             }
             Ok((added, Change::Changed))
         })?;
-        Ok(if reply_ok { Reply::Ok } else { Reply::count(added.unwrap_or(0)) })
+        Ok(added.unwrap_or(0))
     }
 
     fn hash_set_if_absent(
@@ -201,7 +196,7 @@ impl Writer<'_> {
             None => None,
         };
         let sum = old.unwrap_or(0).checked_add(increment).ok_or(Error::Overflow)?;
-        self.hash_put(key, &[(field.clone(), Bytes::from(sum.to_string()))], false)?;
+        self.hash_put(key, &[(field.clone(), Bytes::from(sum.to_string()))])?;
         self.bind_amount(key, Some(field), old, increment);
         Ok(Reply::Integer(sum))
     }
@@ -225,7 +220,7 @@ impl Writer<'_> {
             None => increment,
         };
         let text = sum.to_text();
-        self.hash_put(key, &[(field.clone(), text.clone())], false)?;
+        self.hash_put(key, &[(field.clone(), text.clone())])?;
         self.unbind_value(key, Some(field));
         Ok(Reply::Bulk(text))
     }
