@@ -26,7 +26,7 @@ use super::sources::{self, Attempt, Field, Stand};
 use super::wire::{Alive, Answer, Call, Supply, Wish};
 use crate::codec;
 use crate::host::Evidence;
-use crate::ids::{NodeId, Placement};
+use crate::ids::{FormationId, NodeId, Placement};
 use crate::transport::{Class, FrameReceiver, Peer};
 
 /// How long it may take to open a stream to a source.
@@ -53,6 +53,8 @@ struct Inner {
     marks: Marks,
     /// How many chunks of snapshots came since the start.
     chunks: u64,
+    /// The last entry that any source told to be committed, and the formation that it belongs to.
+    furthest: (FormationId, u64),
     /// Nodes of this formation that gossip or a source told of.
     known: BTreeMap<NodeId, Placement>,
 }
@@ -92,6 +94,12 @@ impl Follow {
             }
         }
         inner.known.len() > before
+    }
+
+    /// The last entry of a formation that this node has ever been told to be committed.
+    pub(super) fn furthest(&self, formation: FormationId) -> u64 {
+        let (of, index) = self.inner.lock().furthest;
+        if of == formation { index } else { 0 }
     }
 
     /// The source that feeds this node.
@@ -441,7 +449,10 @@ impl Stream<'_> {
         if !std::mem::replace(&mut self.is_fed, true) {
             tracing::info!(source = %self.source, committed = alive.committed, "following");
         }
+        let formation = self.shared.links.formation();
         let mut inner = self.shared.follow.inner.lock();
+        let known = if inner.furthest.0 == formation { inner.furthest.1 } else { 0 };
+        inner.furthest = (formation, known.max(alive.committed));
         if let Some(upstream) = &mut inner.upstream {
             upstream.told = Some((Instant::now(), alive));
         }

@@ -216,6 +216,12 @@ async fn step(shared: &Arc<Shared>) {
         return recovery.halt(format!("the majority is dead; node {taker} forms the cluster anew"));
     }
     let view = shared.view().await;
+    // The voters that a node knows of which has yet to catch up are those of the past.
+    let furthest = shared.follow.furthest(shared.links.formation());
+    let last = view.last.map_or(0, |id| id.index());
+    if last < furthest {
+        return recovery.halt(format!("this node has {last} of {furthest} committed entries"));
+    }
     let decided = arbiter::decide(&view);
     let is_lost = !matches!(decided, Action::Rest) && !view.has_quorum();
     if is_lost {

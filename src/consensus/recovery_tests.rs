@@ -10,7 +10,7 @@ use super::tests::{TestNode, bulk, form, hget, node_on, read, until, write};
 use super::*;
 use crate::command::{Command, Operation};
 use crate::host::{MemoryHost, Place};
-use crate::transport::MemoryNetwork;
+use crate::transport::{Link, MemoryNetwork};
 
 struct World {
     network: MemoryNetwork,
@@ -88,6 +88,30 @@ async fn of_two_processes_on_a_host_the_survivor_goes_on_with_every_write() {
         assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
         assert!(alive.consensus.shared.running().is_ok());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_has_yet_to_catch_up_does_not_go_on_with_the_voters_of_the_past() {
+    let world = World::new();
+    let (voter, late) = (world.node(1).await, world.node(2).await);
+    voter.consensus.form_alone().await.unwrap();
+    voter.consensus.shared.manager.rest();
+    let value = "x".repeat(512 * 1024);
+    for round in 0..40 {
+        write(&voter, &format!("f{round}"), &value).await.unwrap();
+    }
+    world.network.set_default(Link { delay: Duration::from_millis(20), ..Link::default() });
+    let formation = voter.consensus.formation();
+    let known = Candidate { formation, ..voter.candidate.clone() };
+    late.consensus.step_towards_cluster(std::slice::from_ref(&known), None).await;
+    let has = || late.consensus.shared.log.size().0;
+    until("some of the log", || has() > 5).await;
+    assert!(has() < 40, "{}", has());
+    world.kill(&voter);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!((epoch(&late), late.consensus.status().role), (1, Role::Observer));
+    let reason = late.consensus.shared.recovery.reason().unwrap();
+    assert!(reason.contains("committed entries"), "{reason}");
 }
 
 #[tokio::test(start_paused = true)]
