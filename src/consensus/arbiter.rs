@@ -48,6 +48,9 @@ pub(super) struct View {
     pub(super) others: BTreeMap<NodeId, Other>,
     /// Whether there is a leader that a quorum answers.
     pub(super) is_led: bool,
+    /// Whether this node has applied the opening of its own session. Before that it replays the past: its voters may be long
+    /// replaced, and their deaths prove nothing.
+    pub(super) is_current: bool,
     /// How long this node had been without such a leader when the others were found dead. None: it never had one.
     pub(super) apart: Option<Duration>,
     /// Where the log of this node ends.
@@ -134,6 +137,11 @@ fn reason_to_halt(view: &View) -> Option<String> {
             Evidence::Dead { is_durable: false } | Evidence::Alive => {}
         }
     }
+    if !view.is_current {
+        return told(
+            "the voters that this node knows of are dead, but it has not caught up".to_owned(),
+        );
+    }
     let Some(apart) = view.apart else {
         return told(
             "the majority is dead, and this node has had no leader since its start".to_owned(),
@@ -211,6 +219,7 @@ mod tests {
             configurations: vec![(1..=voters).map(node).collect()],
             others: others.iter().map(other).collect(),
             is_led: false,
+            is_current: true,
             apart: Some(Duration::from_millis(300)),
             last: at(10),
         }
@@ -220,6 +229,16 @@ mod tests {
     fn halts(view: &View, word: &str) {
         let Action::Halt(reason) = decide(view) else { panic!("{:?}", decide(view)) };
         assert!(reason.contains(word), "{reason}");
+    }
+
+    #[test]
+    fn who_replays_the_past_does_not_judge_by_its_voters() {
+        let mut joiner = view(1, &[(2, DEAD, Told::Nothing)]);
+        joiner.configurations = vec![[node(2)].into()];
+        joiner.is_current = false;
+        halts(&joiner, "caught up");
+        joiner.is_current = true;
+        assert_eq!(decide(&joiner), Action::Reform);
     }
 
     #[test]

@@ -175,6 +175,8 @@ impl Shared {
         let peers = self.state.sessions();
         let with_session: Vec<_> = peers.borrow().values().map(|peer| peer.node).collect();
         let all: BTreeSet<_> = voters.chain(with_session).filter(|id| *id != self.node).collect();
+        let own = self.state.pending.session();
+        let is_current = own.is_some_and(|own| peers.borrow().contains_key(&own));
         let is_led = self.is_led();
         let last = self.last_log_id().await;
         let inner = self.recovery.0.lock();
@@ -189,7 +191,7 @@ impl Shared {
         let others = all.into_iter().map(other).collect();
         let lost = inner.lost.unwrap_or_else(Instant::now);
         let apart = inner.contact.map(|at| lost.saturating_duration_since(at));
-        View { node: self.node, configurations, others, is_led, apart, last }
+        View { node: self.node, configurations, others, is_led, is_current, apart, last }
     }
 }
 
