@@ -12,10 +12,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU16;
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng, TryRng};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::bind::Patterns;
 use super::lifecycle::Phase;
@@ -54,7 +56,8 @@ impl Node {
     pub async fn start(mut config: Config) -> Result<Self, StartError> {
         config.check()?;
         config.node.host = config.node.host.or_else(machine_name);
-        let disk = config.node.data_dir.as_deref().map(RealDisk::open).transpose()?;
+        let open = || config.node.data_dir.as_deref().map(RealDisk::open).transpose();
+        let disk = patiently(storage::Error::is_in_use, open).await?;
         let disk = disk.map(|disk| -> Arc<dyn Disk> { Arc::new(disk) });
         let socket = Socket::bind(config.node.listen)?;
         let mut rng_seed = [0; 32];
@@ -111,7 +114,7 @@ impl Node {
             submission_max: submission_max(&config),
             clock,
             rng_seed: draw(),
-            host: hold(&config, &locks, id, is_durable)?,
+            host: patiently(host_is_held, || hold(&config, &locks, id, is_durable)).await?,
         })
         .await?;
         let notices = consensus.notices();
@@ -150,6 +153,29 @@ fn locks(config: &Config) -> Place {
             Place::Nowhere
         }
     }
+}
+
+/// How long the start waits for locks of the process before it, which a kill does not end at once.
+const PREDECESSOR_MAX: Duration = Duration::from_secs(2);
+
+/// Tries again for a while as long as `is_held` says that another process is in the way.
+async fn patiently<T, E>(
+    is_held: impl Fn(&E) -> bool,
+    mut attempt: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    let until = Instant::now() + PREDECESSOR_MAX;
+    loop {
+        match attempt() {
+            Err(error) if is_held(&error) && Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+const fn host_is_held(error: &host::Error) -> bool {
+    matches!(error, host::Error::Held { .. })
 }
 
 /// Takes the node's lock. Without a folder of the operator's choice, a node goes on without one.
