@@ -1,7 +1,7 @@
 //! Counters that clients at all nodes increment while the leader is killed, paused and cut off.
 //!
-//! Owns: the run from start to verdict. Does not own: the clients ([`client`]), the faults ([`nemesis`]), the judgement of what
-//! the clients saw ([`history`]). Invariant: what this machine cannot do is named; it never counts as passed.
+//! Owns: the run from start to verdict. Does not own: the clients (`client`), the faults (`nemesis`), the judgement of what
+//! the clients saw (`history`). Invariant: what this machine cannot do is named; it never counts as passed.
 
 mod client;
 mod history;

@@ -1,7 +1,7 @@
 //! A fleet that grows and shrinks while processes are killed at random.
 //!
-//! Owns: the schedule of starts, leaves and kills, the timeline, the verdict. Does not own: the writers ([`writer`]) and the
-//! watch over the voters ([`watch`]). Invariant: no two kills lie closer together than `kill_every`, and none leaves
+//! Owns: the schedule of starts, leaves and kills, the timeline, the verdict. Does not own: the writers (`writer`) and the
+//! watch over the voters (`watch`). Invariant: no two kills lie closer together than `kill_every`, and none leaves
 //! fewer than two nodes.
 
 mod watch;
