@@ -14,10 +14,15 @@ use quorate::pubsub::{Config, Kind, PubSub, Subscriber};
 
 const PAYLOAD: Bytes = Bytes::from_static(&[7; 64]);
 
+fn listen(subscriber: &Subscriber, kind: Kind, name: &[u8]) {
+    let subscription = subscriber.subscribe(kind, name).expect("below the limit");
+    assert!(subscription.is_new());
+}
+
 fn listeners(pubsub: &PubSub, count: usize) -> Vec<Subscriber> {
     let listen = |_| {
         let subscriber = pubsub.subscriber();
-        subscriber.subscribe(Kind::Channel, b"news").expect("the table is empty");
+        listen(&subscriber, Kind::Channel, b"news");
         subscriber
     };
     (0..count).map(listen).collect()
@@ -52,7 +57,7 @@ fn patterns(criterion: &mut Criterion) {
     let others = pubsub.subscriber();
     for number in 0..10_000 {
         let pattern = format!("room:{number:05}:*");
-        others.subscribe(Kind::Pattern, pattern.as_bytes()).expect("below the limit");
+        listen(&others, Kind::Pattern, pattern.as_bytes());
     }
     let listeners = listeners(&pubsub, 1);
     criterion.bench_function("publish to 1 subscriber beside 10,000 patterns", |bencher| {
@@ -77,7 +82,7 @@ fn reply_channel(criterion: &mut Criterion) {
                 },
                 |channel| {
                     let channel = channel.as_bytes();
-                    subscriber.subscribe(Kind::Channel, channel).expect("below the limit");
+                    listen(&subscriber, Kind::Channel, channel);
                     drop(pubsub.publish(Kind::Channel, channel, PAYLOAD, false));
                     black_box(subscriber.try_receive().expect("it is not behind"));
                     black_box(subscriber.unsubscribe(Kind::Channel, channel));

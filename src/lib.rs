@@ -20,10 +20,11 @@
 //!     assert_eq!(node.command(get).await?, Reply::Bulk("hello".into()));
 //!
 //!     let listener = node.subscriber();
-//!     listener.subscribe(Kind::Channel, b"news")?;
+//!     listener.subscribe(Kind::Channel, b"news")?.in_effect().await;
 //!     let receivers = node.publish(Kind::Channel, b"news", "hi".into())?.await;
 //!     assert_eq!(receivers, 1);
-//!     assert_eq!(listener.receive().await?.payload, "hi");
+//!     let message = listener.receive().await?.message().expect("nothing is missing");
+//!     assert_eq!(message.payload, "hi");
 //!
 //!     node.leave().await;
 //!     Ok(())

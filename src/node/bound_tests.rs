@@ -233,7 +233,7 @@ async fn the_end_of_a_client_takes_what_it_bound_and_listeners_hear_of_it() {
     second.set_notify_flags("Kh".parse().unwrap());
     let hears = |node: &Node| {
         let subscriber = node.subscriber();
-        subscriber.subscribe(Kind::Pattern, b"__key*@0__:*").unwrap();
+        assert!(subscriber.subscribe(Kind::Pattern, b"__key*@0__:*").unwrap().is_new());
         subscriber
     };
     let (near, far) = (hears(&first), hears(&second));
@@ -245,13 +245,13 @@ async fn the_end_of_a_client_takes_what_it_bound_and_listeners_hear_of_it() {
     until(&second, "HGETALL h", &Reply::Map(vec![bulk("g"), bulk("v")])).await;
     assert_eq!(ask(&second, "GET p:1").await, bulk("v"), "bound to the node, which lives");
     for expected in [("__keyspace@0__:h", "hdel"), ("__keyevent@0__:hdel", "h")] {
-        let message = timeout(PATIENCE, near.receive()).await.unwrap().unwrap();
+        let message = timeout(PATIENCE, near.receive()).await.unwrap().unwrap().message().unwrap();
         assert_eq!(
             (&message.channel[..], &message.payload[..]),
             (expected.0.as_bytes(), expected.1.as_bytes())
         );
     }
-    let message = timeout(PATIENCE, far.receive()).await.unwrap().unwrap();
+    let message = timeout(PATIENCE, far.receive()).await.unwrap().unwrap().message().unwrap();
     assert_eq!(
         (&message.channel[..], &message.payload[..]),
         (&b"__keyspace@0__:h"[..], &b"hdel"[..])

@@ -105,13 +105,13 @@ async fn a_message_published_anywhere_reaches_a_fresh_subscriber() {
         let channel = Bytes::from(format!("reply-{round}"));
         let listener = &nodes[round as usize % 3];
         let subscriber = listener.subscriber();
-        subscriber.subscribe(Kind::Channel, &channel).unwrap();
+        subscriber.subscribe(Kind::Channel, &channel).unwrap().in_effect().await;
         for publisher in &nodes {
             let payload = Bytes::from_static(b"m");
             let count = publisher.publish(Kind::Channel, &channel, payload).unwrap().await;
             assert_eq!(count, 1, "round {round}");
-            let message = timeout(PATIENCE, subscriber.receive()).await.unwrap().unwrap();
-            assert_eq!(message.channel, channel);
+            let delivery = timeout(PATIENCE, subscriber.receive()).await.unwrap().unwrap();
+            assert_eq!(delivery.message().unwrap().channel, channel);
         }
     }
 }
@@ -124,7 +124,7 @@ async fn a_late_comer_hears_what_is_published_once_it_is_ready() {
     let late = node(&network, 2, &[1], 1).await;
     timeout(PATIENCE, late.ready()).await.unwrap();
     let subscriber = late.subscriber();
-    subscriber.subscribe(Kind::Channel, b"c").unwrap();
+    subscriber.subscribe(Kind::Channel, b"c").unwrap().in_effect().await;
     let counted = first.publish(Kind::Channel, b"c", Bytes::from_static(b"m")).unwrap();
     assert_eq!(counted.await, 1);
     assert_eq!(late.status().raft.role, status::Role::Observer);
@@ -153,7 +153,7 @@ async fn without_a_majority_a_write_says_so_and_messages_go_on() {
         "{refused:?}"
     );
     let subscriber = first.subscriber();
-    subscriber.subscribe(Kind::Channel, b"c").unwrap();
+    subscriber.subscribe(Kind::Channel, b"c").unwrap().in_effect().await;
     assert_eq!(first.publish(Kind::Channel, b"c", Bytes::new()).unwrap().await, 1);
     network.heal();
     let deadline = Instant::now() + PATIENCE;

@@ -134,7 +134,13 @@ impl State {
     }
 
     /// Delivers a message to the listeners of this node; gives how many subscriptions it reached.
-    pub(super) fn deliver(&mut self, kind: Kind, channel: &[u8], payload: &Payload) -> u64 {
+    pub(super) fn deliver(
+        &mut self,
+        kind: Kind,
+        channel: &[u8],
+        payload: &Payload,
+        position: u64,
+    ) -> u64 {
         let mut own_payload = None;
         let mut own_channel = None;
         let mut reached = 0;
@@ -147,7 +153,8 @@ impl State {
             } else {
                 (found.name.clone(), None)
             };
-            match found.listener.push(Message { kind: found.kind, pattern, channel, payload }) {
+            let message = Message { kind: found.kind, pattern, channel, payload, position };
+            match found.listener.push(message) {
                 Pushed::Queued => reached += 1,
                 Pushed::Overflowed => overflowed.push(found.subscriber),
                 Pushed::Ended => {}

@@ -1,10 +1,12 @@
 //! What is published and what arrives.
 //!
-//! Owns the shape of a message and of the three ways to listen. Invariant: a payload is shared, never copied per
-//! subscriber.
+//! Owns the shape of a message, of the three ways to listen, and of the news that something is missing. Invariant: a payload
+//! is shared, never copied per subscriber.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+
+use crate::ids::NodeId;
 
 /// What a subscriber listens by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,4 +30,49 @@ pub struct Message {
     pub channel: Bytes,
     /// What was published.
     pub payload: Bytes,
+    /// The log position of the last write of the publisher's node before it published this; 0 if it has written nothing.
+    pub position: u64,
+}
+
+/// What a subscriber receives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// A message.
+    Message(Message),
+    /// Messages that it should have got before what comes next are missing.
+    Lost(Lost),
+}
+
+impl Delivery {
+    /// Gives the message, if it is one.
+    #[must_use]
+    pub fn message(self) -> Option<Message> {
+        match self {
+            Self::Message(message) => Some(message),
+            Self::Lost(_) => None,
+        }
+    }
+}
+
+/// Messages that are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Where they were lost.
+    pub cause: Cause,
+    /// How many; none when nobody can know, because the publisher died or the link to it broke while it did not send
+    /// them.
+    pub count: Option<u64>,
+}
+
+/// Where messages were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// In this subscriber's own queue, because it was too slow.
+    Slow,
+    /// On the way from the node that published them: its link to this node broke, or too much waited for it there. They may
+    /// have been to channels that this subscriber does not listen to.
+    Link {
+        /// That node.
+        publisher: NodeId,
+    },
 }

@@ -43,9 +43,9 @@ pub use self::config::{Config, QueueLimits};
 pub use self::error::Error;
 use self::hub::Hub;
 use self::lane::{Lane, Links};
-pub use self::message::{Kind, Message};
+pub use self::message::{Cause, Delivery, Kind, Lost, Message};
 pub use self::report::LaneReport;
-pub use self::subscriber::Subscriber;
+pub use self::subscriber::{Subscriber, Subscription};
 use crate::ids::NodeId;
 use crate::transport::{Inbound, Transport};
 
@@ -116,7 +116,7 @@ impl PubSub {
     /// Gives a message to the listeners of this node alone; gives how many subscriptions it reached.
     pub fn announce(&self, channel: &[u8], payload: Bytes) -> u64 {
         let payload = hub::Payload::Borrowed(payload);
-        self.hub().state().deliver(Kind::Channel, channel, &payload)
+        self.hub().state().deliver(Kind::Channel, channel, &payload, 0)
     }
 
     /// Begins the lane to a member, or brings its address up to date. It is dialled until it is unlinked.

@@ -205,7 +205,7 @@ mod tests {
     use crate::pubsub::wire::{Frame, decode};
 
     fn payload(size: usize) -> Bytes {
-        wire::message(crate::pubsub::Kind::Channel, 0, b"c", &vec![0; size])
+        wire::message(crate::pubsub::Kind::Channel, 0, 0, b"c", &vec![0; size])
     }
 
     fn runs(frames: Vec<Bytes>) -> Vec<Option<u64>> {

@@ -85,16 +85,17 @@ impl Hub {
         if state.is_stopped {
             return Err(Error::Closed);
         }
+        let position = 0;
         let actions = state.interest.handle(Event::Published);
         if actions.is_empty() {
-            let reached = state.deliver(kind, channel, &Payload::Borrowed(payload));
+            let reached = state.deliver(kind, channel, &Payload::Borrowed(payload), position);
             return Ok(Count::Known(reached));
         }
         let want_count = want_count && state.counts.len() < COUNTS_MAX;
         let id = if want_count { state.counts.next_id() } else { 0 };
-        let frame = wire::message(kind, id, channel, &payload);
+        let frame = wire::message(kind, id, position, channel, &payload);
         let payload = Payload::Own(wire::payload_of(&frame, channel));
-        let reached = state.deliver(kind, channel, &payload);
+        let reached = state.deliver(kind, channel, &payload, position);
         let mut asked = BTreeSet::new();
         for Action::Forward(peer) in actions {
             let Some(lane) = state.lanes.get(&peer) else { continue };

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Error, Message, QueueLimits};
+use super::{Delivery, Error, Message, QueueLimits};
 
 /// What waits for a subscriber.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl Queue {
     }
 
     /// Takes the oldest message, if there is one.
-    pub(super) fn try_receive(&self) -> Result<Option<Message>, Error> {
+    pub(super) fn try_receive(&self) -> Result<Option<Delivery>, Error> {
         let mut backlog = self.backlog.lock();
         let Some(message) = backlog.messages.pop_front() else {
             return backlog.end.clone().map_or(Ok(None), Err);
@@ -92,14 +92,14 @@ impl Queue {
         if backlog.bytes <= self.limits.soft.as_u64() {
             backlog.is_soft_since = None;
         }
-        Ok(Some(message))
+        Ok(Some(Delivery::Message(message)))
     }
 
     /// Takes the oldest message, and waits for one if need be.
-    pub(super) async fn receive(&self) -> Result<Message, Error> {
+    pub(super) async fn receive(&self) -> Result<Delivery, Error> {
         loop {
-            if let Some(message) = self.try_receive()? {
-                return Ok(message);
+            if let Some(delivery) = self.try_receive()? {
+                return Ok(delivery);
             }
             self.arrival.notified().await;
         }
@@ -132,7 +132,7 @@ mod tests {
 
     fn message(size: usize) -> Message {
         let (channel, payload) = (Bytes::from_static(b"c"), Bytes::from(vec![0; size]));
-        Message { kind: Kind::Channel, pattern: None, channel, payload }
+        Message { kind: Kind::Channel, pattern: None, channel, payload, position: 0 }
     }
 
     fn queue(hard: u64, soft: u64) -> Queue {
@@ -173,7 +173,7 @@ mod tests {
         let queue = queue(1_000, 1_000);
         queue.push(message(1));
         queue.close();
-        assert_eq!(queue.receive().await, Ok(message(1)));
+        assert_eq!(queue.receive().await, Ok(Delivery::Message(message(1))));
         assert_eq!(queue.receive().await, Err(Error::Closed));
     }
 }

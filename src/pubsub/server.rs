@@ -181,8 +181,8 @@ impl Drop for Reader<'_> {
 
 /// Delivers a peer's message.
 fn take_message(state: &mut State, publication: Publication) -> u64 {
-    let Publication { kind, channel, payload, .. } = publication;
-    state.deliver(kind, &channel, &Payload::Borrowed(payload))
+    let Publication { kind, position, channel, payload, .. } = publication;
+    state.deliver(kind, &channel, &Payload::Borrowed(payload), position)
 }
 
 impl State {

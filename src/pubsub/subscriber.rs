@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::hub::Hub;
 use super::queue::Queue;
 use super::table::SubscriberId;
-use super::{Error, Kind, Message};
+use super::{Delivery, Error, Kind};
 
 /// Listens to channels and patterns, with a bounded queue of its own. Dropped, it listens to nothing any more.
 pub struct Subscriber {
@@ -25,14 +25,15 @@ impl Subscriber {
         Self { hub, id, queue }
     }
 
-    /// Subscribes; gives false when it was subscribed already. In effect when it returns, for every later publish on every
-    /// linked node.
+    /// Subscribes. In effect on this node when it returns, and on every linked node when the [`Subscription`] has been awaited:
+    /// every later publish there arrives here.
     ///
     /// # Errors
     /// [`Error::NameTooLong`], [`Error::SubscriberFull`] and [`Error::TableFull`] at a limit; [`Error::Closed`] when this
     /// subscriber has overflowed or the node has stopped.
-    pub fn subscribe(&self, kind: Kind, name: &[u8]) -> Result<bool, Error> {
-        self.hub.state().table.subscribe(self.id, kind, name)
+    pub fn subscribe(&self, kind: Kind, name: &[u8]) -> Result<Subscription, Error> {
+        let is_new = self.hub.state().table.subscribe(self.id, kind, name)?;
+        Ok(Subscription { is_new })
     }
 
     /// Unsubscribes; gives false when it was not subscribed. Messages that came before wait still: take them with
@@ -61,7 +62,8 @@ impl Subscriber {
         self.hub.state().table.count_of(self.id, Kind::Sharded)
     }
 
-    /// Waits for the next message. One publisher's messages come in the order in which they were published.
+    /// Waits for the next message, or for the news that some are missing. One publisher's messages come in the order in which
+    /// they were published.
     ///
     /// # Errors
     /// [`Error::Overflow`] when this subscriber was too slow; [`Error::Closed`] when the node has stopped. Nothing comes
@@ -69,7 +71,7 @@ impl Subscriber {
     ///
     /// # Cancel safety
     /// Safe: a message is taken only when it is returned.
-    pub async fn receive(&self) -> Result<Message, Error> {
+    pub async fn receive(&self) -> Result<Delivery, Error> {
         self.queue.receive().await
     }
 
@@ -77,8 +79,36 @@ impl Subscriber {
     ///
     /// # Errors
     /// As [`Subscriber::receive`].
-    pub fn try_receive(&self) -> Result<Option<Message>, Error> {
+    pub fn try_receive(&self) -> Result<Option<Delivery>, Error> {
         self.queue.try_receive()
+    }
+}
+
+/// A subscription that is in effect on this node already.
+#[derive(Debug)]
+#[must_use = "publishes on other nodes are sure to arrive only once this has been awaited"]
+pub struct Subscription {
+    is_new: bool,
+}
+
+impl Subscription {
+    /// Tells whether it was not there before.
+    #[must_use]
+    pub const fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Waits until it is in effect on every linked node: one round trip to those that publish to this channel and had been
+    /// told that nobody listens here, and nothing otherwise. Gives [`Subscription::is_new`].
+    ///
+    /// # Cancel safety
+    /// Safe: the subscription stays, and comes into effect all the same.
+    #[expect(
+        clippy::unused_async,
+        reason = "so far every linked node publishes everything to this one"
+    )]
+    pub async fn in_effect(self) -> bool {
+        self.is_new
     }
 }
 

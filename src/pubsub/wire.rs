@@ -1,7 +1,7 @@
 //! The frames of a lane.
 //!
 //! ```text
-//! message   0x00 | kind u8 | count id u64 | channel length u32 | channel | payload       numbers big-endian
+//! message   0x00 | kind u8 | count id u64 | position u64 | channel length u32 | channel | payload       big-endian
 //! control   0x01 | Control, by codec                                                     at most 1 MiB
 //! ```
 //!
@@ -20,7 +20,7 @@ const CONTROL: u8 = 1;
 const CHANNEL: u8 = 0;
 const SHARDED: u8 = 1;
 /// The bytes of a message's frame before the channel.
-const HEADER: usize = 1 + 1 + 8 + 4;
+const HEADER: usize = 1 + 1 + 8 + 8 + 4;
 /// The most bytes of a control frame: what one may make this node allocate stays a small multiple of it.
 const CONTROL_MAX: usize = 1024 * 1024;
 /// Lists are cut into pieces of about this many bytes, so that they fit control frames.
@@ -41,6 +41,8 @@ pub(super) struct Publication {
     pub(super) kind: Kind,
     /// Not zero: the publisher wants to know how many subscriptions it reached.
     pub(super) count_id: u64,
+    /// The log position of the last write of the publisher's node.
+    pub(super) position: u64,
     pub(super) channel: Bytes,
     pub(super) payload: Bytes,
 }
@@ -109,11 +111,18 @@ pub(super) enum Error {
 }
 
 /// Encodes a message and gives its frame.
-pub(super) fn message(kind: Kind, count_id: u64, channel: &[u8], payload: &[u8]) -> Bytes {
+pub(super) fn message(
+    kind: Kind,
+    count_id: u64,
+    position: u64,
+    channel: &[u8],
+    payload: &[u8],
+) -> Bytes {
     let mut frame = BytesMut::with_capacity(HEADER + channel.len() + payload.len());
     frame.put_u8(MESSAGE);
     frame.put_u8(if kind == Kind::Sharded { SHARDED } else { CHANNEL });
     frame.put_u64(count_id);
+    frame.put_u64(position);
     frame.put_u32(u32::try_from(channel.len()).unwrap_or(u32::MAX));
     frame.put_slice(channel);
     frame.put_slice(payload);
@@ -151,12 +160,13 @@ fn publication(mut frame: Bytes) -> Option<Publication> {
         _ => return None,
     };
     let count_id = frame.try_get_u64().ok()?;
+    let position = frame.try_get_u64().ok()?;
     let length = usize::try_from(frame.try_get_u32().ok()?).ok()?;
     if length > frame.len() {
         return None;
     }
     let channel = frame.split_to(length);
-    Some(Publication { kind, count_id, channel, payload: frame })
+    Some(Publication { kind, count_id, position, channel, payload: frame })
 }
 
 /// Cuts a list into pieces of about [`PIECE_MAX`] bytes; at least one, perhaps empty.
@@ -189,7 +199,7 @@ mod tests {
     #[track_caller]
     fn check(frame: Frame, golden: &str) {
         let bytes = match &frame {
-            Frame::Message(m) => message(m.kind, m.count_id, &m.channel, &m.payload),
+            Frame::Message(m) => message(m.kind, m.count_id, m.position, &m.channel, &m.payload),
             Frame::Control(c) => control(c),
         };
         assert_eq!(hex(&bytes), golden);
@@ -203,11 +213,16 @@ mod tests {
     #[test]
     fn format_is_golden() {
         let (channel, payload) = (bytes("news"), bytes("hi"));
-        let publication = Publication { kind: Kind::Channel, count_id: 0, channel, payload };
-        check(Frame::Message(publication), "00000000000000000000000000046e6577736869");
+        let publication =
+            Publication { kind: Kind::Channel, count_id: 0, position: 0, channel, payload };
+        check(
+            Frame::Message(publication),
+            "000000000000000000000000000000000000000000046e6577736869",
+        );
         let (channel, payload) = (bytes(""), bytes(""));
-        let publication = Publication { kind: Kind::Sharded, count_id: 258, channel, payload };
-        check(Frame::Message(publication), "0001000000000000010200000000");
+        let publication =
+            Publication { kind: Kind::Sharded, count_id: 258, position: 3, channel, payload };
+        check(Frame::Message(publication), "00010000000000000102000000000000000300000000");
         let hello = Hello { generation: 300, attempt: 2, lane: 1, next: 7 };
         check(Frame::Control(Control::Hello(hello)), "010100fb2c01020107");
         check(Frame::Control(Control::Run { first: 5 }), "01010105");

@@ -14,7 +14,7 @@ use super::transaction::Transaction;
 use crate::command::Watched;
 use crate::consensus::Client;
 use crate::node;
-use crate::pubsub::{Error as ListenError, Kind, Message, Subscriber};
+use crate::pubsub::{Delivery, Error as ListenError, Kind, Message, Subscriber};
 use crate::resp::{Encoder, Version};
 
 /// The state of one connection.
@@ -87,7 +87,7 @@ impl Listening {
     }
 
     /// Waits for a message; for ever when nothing is listened to.
-    pub(super) async fn receive(&self) -> Result<Message, ListenError> {
+    pub(super) async fn receive(&self) -> Result<Delivery, ListenError> {
         match &self.subscriber {
             Some(subscriber) => subscriber.receive().await,
             None => std::future::pending().await,
@@ -155,7 +155,8 @@ impl Connection {
     }
 
     /// Writes a message as a push, or keeps it until EXEC's array is complete.
-    pub(super) fn push(&mut self, message: &Message) {
+    pub(super) fn push(&mut self, delivery: &Delivery) {
+        let Delivery::Message(message) = delivery else { return };
         let to = if self.is_in_exec { &mut self.deferred } else { &mut self.out };
         write_message(message, &mut Encoder::new(to, self.version));
     }
@@ -172,8 +173,8 @@ impl Connection {
         const BATCH_BYTES: usize = 64 * 1024;
         let start = self.out.len();
         while let Some(subscriber) = &self.listening.subscriber {
-            let Some(message) = subscriber.try_receive()? else { break };
-            self.push(&message);
+            let Some(delivery) = subscriber.try_receive()? else { break };
+            self.push(&delivery);
             if self.out.len().saturating_sub(start) > BATCH_BYTES {
                 break;
             }

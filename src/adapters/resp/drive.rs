@@ -363,8 +363,8 @@ impl Driver {
             biased;
             () = connection.card.killed() => return Err(End::Killed),
             ready = self.wire.ready(reads, writes) => ready?,
-            message = connection.listening.receive() => {
-                self.connection.push(&message?);
+            delivery = connection.listening.receive() => {
+                self.connection.push(&delivery?);
                 self.push_waiting()?;
                 return self.wire.write(&mut self.connection.out);
             }

@@ -11,7 +11,7 @@ async fn fresh_subscription_misses_nothing_from_any_node() {
     let subscriber = nodes[0].subscriber();
     for round in 0..1_000 {
         let channel = format!("ipc:{round}");
-        assert_eq!(subscriber.subscribe(Kind::Channel, channel.as_bytes()), Ok(true));
+        assert!(subscriber.subscribe(Kind::Channel, channel.as_bytes()).unwrap().in_effect().await);
         say(&nodes[1], &channel, "from 2");
         say(&nodes[2], &channel, "from 3");
         let mut got = [heard(&subscriber).await, heard(&subscriber).await];
@@ -34,9 +34,9 @@ async fn one_publisher_is_heard_in_order_across_channels() {
     network.set_default(lossy);
     let subscriber = nodes[0].subscriber();
     for channel in ["c0", "c1", "c2"] {
-        subscriber.subscribe(Kind::Channel, channel.as_bytes()).unwrap();
+        subscriber.subscribe(Kind::Channel, channel.as_bytes()).unwrap().in_effect().await;
     }
-    subscriber.subscribe(Kind::Pattern, b"p*").unwrap();
+    subscriber.subscribe(Kind::Pattern, b"p*").unwrap().in_effect().await;
     for number in 0..2_000_u32 {
         let channel = ["c0", "p1", "c1", "p2", "c2", "nobody"][number as usize % 6];
         let wants_count = number % 2 == 0;
@@ -57,19 +57,19 @@ async fn counts_cover_the_cluster() {
     let subscribers: Vec<Subscriber> = nodes.iter().map(PubSub::subscriber).collect();
     assert_eq!(count(&nodes[0], Kind::Channel, "news").await, 0);
     for subscriber in &subscribers {
-        subscriber.subscribe(Kind::Channel, b"news").unwrap();
+        subscriber.subscribe(Kind::Channel, b"news").unwrap().in_effect().await;
     }
-    subscribers[2].subscribe(Kind::Pattern, b"n*").unwrap();
-    subscribers[2].subscribe(Kind::Pattern, b"*w*").unwrap();
-    subscribers[1].subscribe(Kind::Pattern, b"n*").unwrap();
-    subscribers[1].subscribe(Kind::Sharded, b"news").unwrap();
+    subscribers[2].subscribe(Kind::Pattern, b"n*").unwrap().in_effect().await;
+    subscribers[2].subscribe(Kind::Pattern, b"*w*").unwrap().in_effect().await;
+    subscribers[1].subscribe(Kind::Pattern, b"n*").unwrap().in_effect().await;
+    subscribers[1].subscribe(Kind::Sharded, b"news").unwrap().in_effect().await;
     for node in &nodes {
         assert_eq!(count(node, Kind::Channel, "news").await, 6);
         assert_eq!(count(node, Kind::Channel, "now").await, 3);
         assert_eq!(count(node, Kind::Sharded, "news").await, 1);
     }
-    let first = timeout(SOON, subscribers[2].receive()).await.unwrap().unwrap();
-    let second = timeout(SOON, subscribers[2].receive()).await.unwrap().unwrap();
+    let first = received(&subscribers[2]).await;
+    let second = received(&subscribers[2]).await;
     assert_eq!((first.kind, first.pattern), (Kind::Channel, None));
     assert_eq!((second.kind, second.channel), (Kind::Pattern, Bytes::from_static(b"news")));
     assert_eq!((subscribers[1].count(), subscribers[1].sharded_count()), (2, 1));
@@ -81,13 +81,13 @@ async fn questions_cover_the_cluster() {
     let nodes = nodes(&network, 3).await;
     let subscribers: Vec<Subscriber> = nodes.iter().map(PubSub::subscriber).collect();
     let name = |text: &'static str| Bytes::from_static(text.as_bytes());
-    subscribers[0].subscribe(Kind::Channel, b"b1").unwrap();
-    subscribers[1].subscribe(Kind::Channel, b"b1").unwrap();
-    subscribers[1].subscribe(Kind::Channel, b"a1").unwrap();
-    subscribers[2].subscribe(Kind::Sharded, b"s1").unwrap();
-    subscribers[2].subscribe(Kind::Pattern, b"*").unwrap();
-    subscribers[0].subscribe(Kind::Pattern, b"*").unwrap();
-    subscribers[0].subscribe(Kind::Pattern, b"b*").unwrap();
+    subscribers[0].subscribe(Kind::Channel, b"b1").unwrap().in_effect().await;
+    subscribers[1].subscribe(Kind::Channel, b"b1").unwrap().in_effect().await;
+    subscribers[1].subscribe(Kind::Channel, b"a1").unwrap().in_effect().await;
+    subscribers[2].subscribe(Kind::Sharded, b"s1").unwrap().in_effect().await;
+    subscribers[2].subscribe(Kind::Pattern, b"*").unwrap().in_effect().await;
+    subscribers[0].subscribe(Kind::Pattern, b"*").unwrap().in_effect().await;
+    subscribers[0].subscribe(Kind::Pattern, b"b*").unwrap().in_effect().await;
     let asker = &nodes[2];
     assert_eq!(asker.channels(Kind::Channel, None).await, ["a1", "b1"]);
     assert_eq!(asker.channels(Kind::Channel, Some(name("b*"))).await, ["b1"]);
@@ -108,7 +108,7 @@ async fn long_lists_come_whole() {
     let subscriber = other.subscriber();
     let names: Vec<Bytes> = (0..2_000).map(|n| Bytes::from(format!("{n:0>600}"))).collect();
     for name in &names {
-        subscriber.subscribe(Kind::Channel, name).unwrap();
+        subscriber.subscribe(Kind::Channel, name).unwrap().in_effect().await;
     }
     assert_eq!(asker.channels(Kind::Channel, None).await, names);
     let counts = asker.subscriber_counts(Kind::Channel, names).await;
@@ -119,8 +119,8 @@ async fn long_lists_come_whole() {
 async fn unsubscribed_and_dropped_subscribers_get_nothing() {
     let pubsub = PubSub::local(Config::default());
     let (one, other) = (pubsub.subscriber(), pubsub.subscriber());
-    one.subscribe(Kind::Channel, b"news").unwrap();
-    other.subscribe(Kind::Channel, b"news").unwrap();
+    one.subscribe(Kind::Channel, b"news").unwrap().in_effect().await;
+    other.subscribe(Kind::Channel, b"news").unwrap().in_effect().await;
     assert_eq!(count(&pubsub, Kind::Channel, "news").await, 2);
     assert!(one.unsubscribe(Kind::Channel, b"news"));
     drop(other);
@@ -143,14 +143,14 @@ async fn what_is_too_large_is_refused_with_both_numbers() {
     let refused = pubsub.publish(Kind::Channel, &name, Bytes::new(), false).err();
     let too_long = Error::NameTooLong { size: 8 * 1024 + 1, limit: 8 * 1024 };
     assert_eq!(refused.as_ref(), Some(&too_long));
-    assert_eq!(pubsub.subscriber().subscribe(Kind::Pattern, &name), Err(too_long));
+    assert_eq!(pubsub.subscriber().subscribe(Kind::Pattern, &name).err(), Some(too_long));
 }
 
 #[test]
 fn threads_that_publish_at_once_are_each_heard_in_order() {
     let pubsub = PubSub::local(Config::default());
     let subscriber = pubsub.subscriber();
-    subscriber.subscribe(Kind::Pattern, b"from *").unwrap();
+    listen(&subscriber, Kind::Pattern, "from *");
     let (threads, each) = (4_u32, 2_000_u32);
     std::thread::scope(|scope| {
         for thread in 0..threads {
@@ -159,19 +159,16 @@ fn threads_that_publish_at_once_are_each_heard_in_order() {
                 let own = pubsub.subscriber();
                 for number in 0..each {
                     let channel = format!("from {thread} {}", number % 3);
-                    own.subscribe(Kind::Channel, channel.as_bytes()).unwrap();
+                    listen(&own, Kind::Channel, &channel);
                     say(pubsub, &channel, number.to_be_bytes().to_vec());
                     assert!(own.unsubscribe(Kind::Channel, channel.as_bytes()));
-                    assert_eq!(
-                        own.try_receive().unwrap().unwrap().payload,
-                        number.to_be_bytes()[..]
-                    );
+                    assert_eq!(taken(&own).unwrap().payload, number.to_be_bytes()[..]);
                 }
             });
         }
     });
     let mut next = vec![0_u32; threads as usize];
-    while let Some(message) = subscriber.try_receive().unwrap() {
+    while let Some(message) = taken(&subscriber) {
         let thread = usize::from(message.channel[5] - b'0');
         assert_eq!(message.payload, next[thread].to_be_bytes()[..]);
         next[thread] += 1;
@@ -184,7 +181,7 @@ async fn messages_that_wait_are_sent_before_the_end() {
     let network = MemoryNetwork::new(6);
     let nodes = nodes(&network, 2).await;
     let subscriber = nodes[0].subscriber();
-    subscriber.subscribe(Kind::Channel, b"news").unwrap();
+    subscriber.subscribe(Kind::Channel, b"news").unwrap().in_effect().await;
     (0..=250).for_each(|n| say(&nodes[1], "news", vec![n; 2_000]));
     nodes[1].stop().await;
     for n in 0..=250 {

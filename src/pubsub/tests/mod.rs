@@ -87,10 +87,32 @@ async fn count(node: &PubSub, kind: Kind, channel: &str) -> u64 {
     node.publish(kind, channel.as_bytes(), Bytes::from_static(b"x"), true).unwrap().await
 }
 
+/// Subscribes without waiting for other nodes, of which there is none or all publish everything.
+fn listen(subscriber: &Subscriber, kind: Kind, name: &str) {
+    let subscription = subscriber.subscribe(kind, name.as_bytes()).unwrap();
+    assert!(subscription.is_new(), "{name}");
+}
+
+/// Takes the next message that is here; what is told to be missing is passed over.
+fn taken(subscriber: &Subscriber) -> Option<Message> {
+    while let Some(delivery) = subscriber.try_receive().unwrap() {
+        if let Delivery::Message(message) = delivery {
+            return Some(message);
+        }
+    }
+    None
+}
+
+/// Receives the next message.
+async fn received(subscriber: &Subscriber) -> Message {
+    let delivery = timeout(SOON, subscriber.receive()).await;
+    let delivery = delivery.expect("nothing came").expect("the subscriber has ended");
+    delivery.message().expect("nothing is missing")
+}
+
 /// Receives the next message's payload.
 async fn heard(subscriber: &Subscriber) -> Bytes {
-    let message = timeout(SOON, subscriber.receive()).await;
-    message.expect("nothing came").expect("the subscriber has ended").payload
+    received(subscriber).await.payload
 }
 
 /// Waits until a condition holds.

@@ -11,14 +11,14 @@ use super::{Row, Run, SUBSCRIBER, help, word};
 use crate::pubsub::Kind;
 
 pub(super) const ROWS: &[Row] = &[
-    Row::now("subscribe", SUBSCRIBER, |connection, words| {
-        subscribe(connection, Kind::Channel, words);
+    Row::later("subscribe", SUBSCRIBER, |connection, words| {
+        Box::pin(subscribe(connection, Kind::Channel, words))
     }),
-    Row::now("psubscribe", SUBSCRIBER, |connection, words| {
-        subscribe(connection, Kind::Pattern, words);
+    Row::later("psubscribe", SUBSCRIBER, |connection, words| {
+        Box::pin(subscribe(connection, Kind::Pattern, words))
     }),
-    Row::now("ssubscribe", SUBSCRIBER, |connection, words| {
-        subscribe(connection, Kind::Sharded, words);
+    Row::later("ssubscribe", SUBSCRIBER, |connection, words| {
+        Box::pin(subscribe(connection, Kind::Sharded, words))
     }),
     Row::now("unsubscribe", SUBSCRIBER, |connection, words| {
         unsubscribe(connection, Kind::Channel, words);
@@ -67,13 +67,16 @@ fn confirm(connection: &mut Connection, what: &str, kind: Kind, name: Option<&[u
     reply.integer(i64::try_from(count).unwrap_or(i64::MAX));
 }
 
-fn subscribe(connection: &mut Connection, kind: Kind, words: &[Bytes]) {
-    for name in words.get(1..).unwrap_or_default() {
-        let backend = &connection.shared.backend;
-        let subscriber =
-            connection.listening.subscriber.get_or_insert_with(|| backend.subscriber());
-        match subscriber.subscribe(kind, name) {
-            Ok(is_new) => {
+async fn subscribe(connection: &mut Connection, kind: Kind, words: &[Bytes]) {
+    let named = words.get(1..).unwrap_or_default();
+    let backend = &connection.shared.backend;
+    let subscriber = connection.listening.subscriber.get_or_insert_with(|| backend.subscriber());
+    // All of them at once, so that what has to be told to other nodes takes one round trip.
+    let begun: Vec<_> = named.iter().map(|name| subscriber.subscribe(kind, name)).collect();
+    for (name, begun) in named.iter().zip(begun) {
+        match begun {
+            Ok(subscription) => {
+                let is_new = subscription.in_effect().await;
                 *connection.listening.count(kind) += usize::from(is_new);
                 confirm(connection, names(kind).0, kind, Some(name));
             }
