@@ -51,6 +51,8 @@ pub(super) struct Lane {
     is_confirmed: bool,
     /// How many streams were opened.
     pub(super) streams: u64,
+    /// How many messages were not sent because nobody at the peer listens.
+    pub(super) withheld: u64,
     number: u64,
     task: Option<JoinHandle<()>>,
 }
@@ -102,6 +104,7 @@ impl Hub {
             is_silent: false,
             is_confirmed,
             streams: 0,
+            withheld: 0,
             number: state.next_number(),
             task: Some(task),
         };

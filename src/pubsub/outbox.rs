@@ -15,6 +15,8 @@ use super::wire::{self, Control};
 const BATCH_MAX: usize = 256 * 1024;
 /// What a frame weighs beside its bytes.
 const OVERHEAD: u64 = size_of::<Parcel>() as u64;
+/// What a frame takes on a stream beside its bytes.
+const PREFIX: u64 = 4;
 
 /// A bounded queue of frames for one stream after another.
 #[derive(Debug)]
@@ -42,6 +44,9 @@ struct Waiting {
     /// How many messages were pushed: the number of the next one.
     next: u64,
     dropped: u64,
+    /// How many messages, and how many bytes with everything, were taken to be written.
+    sent: u64,
+    sent_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -63,6 +68,8 @@ pub(super) struct Fill {
     pub(super) bytes: u64,
     pub(super) frames: u64,
     pub(super) dropped: u64,
+    pub(super) sent: u64,
+    pub(super) sent_bytes: u64,
 }
 
 impl Outbox {
@@ -145,6 +152,7 @@ impl Outbox {
             let Some(parcel) = waiting.parcels.pop_front() else { break };
             waiting.bytes = waiting.bytes.saturating_sub(parcel.cost());
             if let Some(number) = parcel.number {
+                waiting.sent += 1;
                 if expected != Some(number) {
                     frames.push(wire::control(&Control::Run { first: number }));
                 }
@@ -153,6 +161,8 @@ impl Outbox {
             size += parcel.frame.len();
             frames.push(parcel.frame);
         }
+        let written = frames.iter().map(|frame| frame.len() as u64 + PREFIX);
+        waiting.sent_bytes = written.fold(waiting.sent_bytes, u64::saturating_add);
         frames
     }
 
@@ -195,7 +205,8 @@ impl Outbox {
     pub(super) fn fill(&self) -> Fill {
         let waiting = self.waiting.lock();
         let frames = waiting.parcels.len() as u64;
-        Fill { bytes: waiting.bytes, frames, dropped: waiting.dropped }
+        let Waiting { bytes, dropped, sent, sent_bytes, .. } = *waiting;
+        Fill { bytes, frames, dropped, sent, sent_bytes }
     }
 }
 

@@ -3,13 +3,13 @@
 //! Owns the backlog's bytes and the verdict that it is too large. Does not know what is subscribed to. Invariant: what waits
 //! here never exceeds the hard limit by more than the one message that broke it, and that one is dropped at once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::{Delivery, Error, Message, QueueLimits};
+use super::{Cause, Delivery, Error, Lost, Message, QueueLimits};
 
 /// What waits for a subscriber.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(super) struct Queue {
 struct Backlog {
     messages: VecDeque<Message>,
     bytes: u64,
+    /// What is missing and was not told yet.
+    lost: BTreeMap<Cause, Option<u64>>,
     /// Since when the backlog has been above the soft limit without a break.
     is_soft_since: Option<Instant>,
     /// Set once, when no more will come.
@@ -67,6 +69,20 @@ impl Queue {
         if verdict.is_some() { Pushed::Overflowed } else { Pushed::Queued }
     }
 
+    /// Notes that messages are missing; none when nobody knows how many. What was not told yet by the same cause is told
+    /// together.
+    #[cfg_attr(not(test), expect(dead_code, reason = "links tell it soon"))]
+    pub(super) fn lost(&self, cause: Cause, count: Option<u64>) {
+        let mut backlog = self.backlog.lock();
+        if backlog.end.is_some() {
+            return;
+        }
+        let pending = backlog.lost.entry(cause).or_insert(Some(0));
+        *pending = pending.zip(count).map(|(sum, more)| sum.saturating_add(more));
+        drop(backlog);
+        self.arrival.notify_one();
+    }
+
     /// Gives the limit that is exceeded, if one is.
     fn judge(&self, backlog: &mut Backlog) -> Option<u64> {
         let (hard, soft) = (self.limits.hard.as_u64(), self.limits.soft.as_u64());
@@ -85,6 +101,9 @@ impl Queue {
     /// Takes the oldest message, if there is one.
     pub(super) fn try_receive(&self) -> Result<Option<Delivery>, Error> {
         let mut backlog = self.backlog.lock();
+        if let Some((cause, count)) = backlog.lost.pop_first() {
+            return Ok(Some(Delivery::Lost(Lost { cause, count })));
+        }
         let Some(message) = backlog.messages.pop_front() else {
             return backlog.end.clone().map_or(Ok(None), Err);
         };
@@ -166,6 +185,21 @@ mod tests {
         tokio::time::advance(Duration::from_secs(61)).await;
         assert_eq!(queue.push(message(1)), Pushed::Overflowed);
         assert!(matches!(queue.try_receive(), Err(Error::Overflow { limit: 1_000, .. })));
+    }
+
+    #[test]
+    fn losses_of_one_cause_are_told_together() {
+        let queue = queue(1_000, 1_000);
+        let cause = Cause::Link { publisher: crate::ids::NodeId::from_random(1) };
+        queue.lost(cause, Some(2));
+        queue.lost(cause, Some(3));
+        let told = Delivery::Lost(Lost { cause, count: Some(5) });
+        assert_eq!(queue.try_receive(), Ok(Some(told)));
+        queue.lost(cause, Some(2));
+        queue.lost(cause, None);
+        let told = Delivery::Lost(Lost { cause, count: None });
+        assert_eq!(queue.try_receive(), Ok(Some(told)));
+        assert_eq!(queue.try_receive(), Ok(None));
     }
 
     #[tokio::test(start_paused = true)]

@@ -22,6 +22,18 @@ pub struct LaneReport {
     pub queued_bytes: u64,
     /// How many messages to it were dropped because too much waited.
     pub dropped: u64,
+    /// How many messages were put on the lane's streams to it.
+    pub sent: u64,
+    /// How many bytes were: messages with all that stands around them.
+    pub sent_bytes: u64,
+    /// How many messages were not sent to it because it had said that nobody there listens to their channel.
+    pub withheld: u64,
+    /// How many channels it has said that of.
+    pub prunes_held: u64,
+    /// How many channels this node has said that of to it.
+    pub prunes_made: u64,
+    /// How often this node has asked it for such channels again, because somebody here began to listen.
+    pub grafts: u64,
     /// How often the lane to it was opened again.
     pub reconnects: u64,
     /// How many messages came from it.
@@ -43,6 +55,12 @@ impl State {
                 queued: fill.frames,
                 queued_bytes: fill.bytes,
                 dropped: fill.dropped,
+                sent: fill.sent,
+                sent_bytes: fill.sent_bytes,
+                withheld: lane.withheld,
+                prunes_held: 0,
+                prunes_made: 0,
+                grafts: 0,
                 reconnects: lane.streams.saturating_sub(1),
                 received: arrival.map_or(0, |arrival| arrival.received),
                 missed: arrival.map_or(0, |arrival| arrival.missed),
