@@ -34,6 +34,7 @@ mod notices;
 mod observer_tests;
 mod pending;
 mod plan;
+mod progress;
 mod raft;
 mod reads;
 mod rebase;
@@ -80,6 +81,7 @@ pub use self::lag::Lag;
 pub use self::manager::LastDecision;
 pub use self::notices::Notice;
 use self::pending::{Pending, Submission};
+pub use self::progress::Progress;
 use self::reads::Reading;
 pub use self::recovery::{Recovered, Refusal};
 use self::shared::{Links, Shared};
@@ -348,6 +350,13 @@ impl Consensus {
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.shared.state.with(crate::keyspace::Keyspace::revision)
+    }
+
+    /// How far this node's state has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let State { pending, .. } = &*self.shared.state;
+        Progress::new(self.shared.state.applied(), pending.written.clone())
     }
 
     /// The live sessions, as this node has applied them.

@@ -16,6 +16,7 @@ use super::Error;
 use super::clients::Clients;
 use super::losses::{Losses, Piece, Renewal};
 use super::notices::{Notice, Outbox};
+use super::progress::Written;
 use crate::command::{Reply, Request};
 use crate::ids::{NodeId, SessionId, WaitId};
 use crate::keyspace::{Event, Keyspace, Outcome};
@@ -110,6 +111,8 @@ pub(super) struct Pending {
     inner: Mutex<Inner>,
     /// Tells the writer that something here has changed.
     pub(super) changed: Notify,
+    /// What this node has written for its callers.
+    pub(super) written: Written,
 }
 
 impl Inner {
@@ -232,7 +235,7 @@ impl Pending {
             put_back_max,
             notices,
         };
-        Self { inner: Mutex::new(inner), changed: Notify::new() }
+        Self { inner: Mutex::new(inner), changed: Notify::new(), written: Written::default() }
     }
 
     /// Gives up the session, if there is one, and recognises the next by `nonce`. Callers whose batch may have had its
@@ -301,8 +304,8 @@ impl Pending {
         self.inner.lock().batches.len()
     }
 
-    /// Takes note of what an entry did, in the order of the log.
-    pub(super) fn settle(&self, mut outcome: Outcome) {
+    /// Takes note of what the entry `index` did, in the order of the log.
+    pub(super) fn settle(&self, index: u64, mut outcome: Outcome) {
         let mut inner = self.inner.lock();
         let mine = inner.session;
         inner.note_losses(&mut outcome);
@@ -319,6 +322,7 @@ impl Pending {
             Event::Replied { session, serial, replies } if mine == Some(session) => {
                 // An earlier serial was settled when it was first applied.
                 if inner.place(serial) == Some(0) {
+                    self.written.set(index);
                     inner.complete_first(&replies);
                 }
                 true
@@ -349,6 +353,7 @@ impl Pending {
         };
         for (wait, reply) in outcome.served {
             if let Some(done) = inner.blocked.remove(&wait) {
+                self.written.set(index);
                 let _gone = done.send(Ok(vec![reply]));
             }
         }
@@ -358,9 +363,14 @@ impl Pending {
         }
     }
 
-    /// Catches up with a state that came as a snapshot: what it already answers is answered, what it lost is told.
-    pub(super) fn settle_snapshot(&self, before: &Keyspace, keyspace: &Keyspace) {
+    /// Catches up with a state that came as a snapshot behind the entry `index`: what it already answers is answered, what it
+    /// lost is told.
+    pub(super) fn settle_snapshot(&self, index: u64, before: &Keyspace, keyspace: &Keyspace) {
         let mut inner = self.inner.lock();
+        if !inner.batches.is_empty() || !inner.blocked.is_empty() {
+            // Which of its entries wrote them is not known.
+            self.written.set(index);
+        }
         let node = inner.node;
         inner.losses.compare(node, before, keyspace);
         let nonce = inner.nonce;

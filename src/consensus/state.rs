@@ -67,7 +67,7 @@ impl State {
         if matches!(outcome.event, Event::Opened { .. } | Event::Expired { .. }) {
             self.publish_sessions();
         }
-        self.pending.settle(outcome);
+        self.pending.settle(id.index(), outcome);
     }
 
     /// Notes that everything up to `id` is applied.
@@ -84,6 +84,7 @@ impl State {
     /// Forgets how far this node has come, while what it has stays readable, until a snapshot takes its place.
     pub(super) fn forget_position(&self) {
         *self.position.lock() = Position::default();
+        self.pending.written.set(0);
         self.applied.send_replace(0);
     }
 
@@ -104,12 +105,13 @@ impl State {
     pub(super) fn install(&self, meta: &SnapshotMeta, keyspace: Keyspace) {
         let before = std::mem::replace(&mut *self.keyspace.write(), keyspace);
         self.publish_sessions();
-        self.pending.settle_snapshot(&before, &self.keyspace.read());
+        let index = meta.last_log_id.map_or(0, |id| id.index());
+        self.pending.settle_snapshot(index, &before, &self.keyspace.read());
         let mut position = self.position.lock();
         position.applied = meta.last_log_id;
         position.membership = meta.last_membership.clone();
         drop(position);
-        self.applied.send_replace(meta.last_log_id.map_or(0, |id| id.index()));
+        self.applied.send_replace(index);
     }
 
     /// Answers reads from the state as it is, all from one instant.

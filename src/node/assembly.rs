@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::bind::Patterns;
 use super::lifecycle::Phase;
-use super::{Config, Inner, Node, StartError, events, gossip, lifecycle};
+use super::{Config, Inner, Node, StartError, events, gossip, lifecycle, messages};
 use crate::consensus::{self, Backup, Consensus, Store, Timing, Voting};
 use crate::host::{self, Host, Place};
 use crate::ids::{NodeId, Placement};
@@ -118,7 +118,8 @@ impl Node {
         })
         .await?;
         let notices = consensus.notices();
-        let pubsub = PubSub::start(config.pubsub.clone(), transport.clone(), generation);
+        let positions = Arc::new(messages::Written(consensus.progress()));
+        let pubsub = PubSub::start(config.pubsub.clone(), transport.clone(), generation, positions);
         let inner = Inner {
             id,
             notify: AtomicU16::new(config.node.notify_keyspace_events.bits()),

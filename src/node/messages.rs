@@ -4,9 +4,29 @@
 //! other node publishes to.
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 
 use super::Node;
-use crate::pubsub::{Error, Kind, PubSub, Subscriber};
+use crate::consensus::Progress;
+use crate::pubsub::{Error, Kind, Positions, PubSub, Subscriber};
+
+/// Tells pub/sub how far consensus has come.
+#[derive(Debug)]
+pub(super) struct Written(pub(super) Progress);
+
+impl Positions for Written {
+    fn written(&self) -> u64 {
+        self.0.written()
+    }
+
+    fn applied(&self) -> u64 {
+        self.0.applied()
+    }
+
+    fn reached(&self, position: u64) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.reached(position))
+    }
+}
 
 impl Node {
     /// Publishes. When this returns, the message is on its way to every listener, behind all that this node has published
@@ -25,7 +45,9 @@ impl Node {
     }
 
     /// Opens a subscriber with its own bounded queue. Subscribe only once [`Node::ready`] has returned: from then on every
-    /// later publish on any node is delivered.
+    /// later publish on any node is delivered. Made [causal](Subscriber::causal), it gives a message only once this node has
+    /// applied what the publisher's node had written before, so that a read with
+    /// [`Consistency::Local`](super::Consistency::Local) sees that.
     #[must_use]
     pub fn subscriber(&self) -> Subscriber {
         self.pubsub().subscriber()

@@ -35,6 +35,10 @@ pub struct Config {
     /// holds up publishers longer. Lowered: a busy peer's receivers are missing from the count.
     #[serde(with = "crate::time::duration_text")]
     pub count_timeout: Duration,
+    /// How long a message to a causal subscriber waits for this node's state, from its arrival. Default 1 s. Raised: messages
+    /// come later from a node whose state is behind. Lowered: more of them come before the state, and are marked so.
+    #[serde(with = "crate::time::duration_text")]
+    pub causal_wait_max: Duration,
     /// How long a joining node waits until a member's lane to it is up. Default 5 s. Raised: a member that hangs holds up
     /// the start longer. Lowered: a slow network fails the start.
     #[serde(with = "crate::time::duration_text")]
@@ -69,6 +73,7 @@ impl Default for Config {
             subscriber: QueueLimits::default(),
             outbox_max: ByteSize::mib(32),
             count_timeout: Duration::from_millis(50),
+            causal_wait_max: Duration::from_secs(1),
             attach_timeout: Duration::from_secs(5),
             redial_min: Duration::from_millis(20),
             redial_max: Duration::from_secs(1),

@@ -13,6 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{oneshot, watch};
 
 use super::arrivals::Arrivals;
+use super::causal::{Gate, Positions};
 use super::gather::Gather;
 use super::interest::Interest;
 use super::lane::{Lane, Links};
@@ -31,6 +32,8 @@ pub(super) struct Hub {
     pub(super) config: Config,
     /// How peers are reached; none for a process that is alone.
     pub(super) links: Option<Links>,
+    /// How far the replicated state has come.
+    pub(super) positions: Arc<dyn Positions>,
     state: Mutex<State>,
     stopped: watch::Sender<bool>,
 }
@@ -51,7 +54,7 @@ pub(super) struct State {
 }
 
 impl Hub {
-    pub(super) fn new(config: Config, links: Option<Links>) -> Self {
+    pub(super) fn new(config: Config, links: Option<Links>, positions: Arc<dyn Positions>) -> Self {
         let state = State {
             table: Table::new(Limits::of(&config)),
             interest: Interest::default(),
@@ -63,7 +66,8 @@ impl Hub {
             last_number: 0,
             is_stopped: false,
         };
-        Self { config, links, state: Mutex::new(state), stopped: watch::Sender::new(false) }
+        let stopped = watch::Sender::new(false);
+        Self { config, links, positions, state: Mutex::new(state), stopped }
     }
 
     /// Locks the tables. Held for a short while, never while anything is awaited.
@@ -72,7 +76,8 @@ impl Hub {
     }
 
     pub(super) fn subscriber(self: &Arc<Self>, limits: QueueLimits) -> Subscriber {
-        let queue = Arc::new(Queue::new(limits));
+        let gate = Gate::new(Arc::clone(&self.positions), self.config.causal_wait_max);
+        let queue = Arc::new(Queue::new(limits, gate));
         let mut state = self.state();
         if state.is_stopped {
             queue.close();
@@ -153,7 +158,8 @@ impl State {
             } else {
                 (found.name.clone(), None)
             };
-            let message = Message { kind: found.kind, pattern, channel, payload, position };
+            let (kind, is_ahead) = (found.kind, false);
+            let message = Message { kind, pattern, channel, payload, position, is_ahead };
             match found.listener.push(message) {
                 Pushed::Queued => reached += 1,
                 Pushed::Overflowed => overflowed.push(found.subscriber),

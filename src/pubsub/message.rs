@@ -32,6 +32,9 @@ pub struct Message {
     pub payload: Bytes,
     /// The log position of the last write of the publisher's node before it published this; 0 if it has written nothing.
     pub position: u64,
+    /// For a causal subscriber: this node had not applied [`Message::position`] within `causal_wait_max`, so that a local read
+    /// may not see what the publisher wrote before. Always false for others.
+    pub is_ahead: bool,
 }
 
 /// What a subscriber receives.

@@ -13,6 +13,7 @@
 
 mod arrivals;
 mod ask;
+mod causal;
 mod config;
 mod error;
 mod gather;
@@ -39,6 +40,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
+pub use self::causal::Positions;
+use self::causal::Stateless;
 pub use self::config::{Config, QueueLimits};
 pub use self::error::Error;
 use self::hub::Hub;
@@ -70,18 +73,24 @@ impl PubSub {
     /// Starts pub/sub without peers, for a process that is alone.
     #[must_use]
     pub fn local(config: Config) -> Self {
-        Self(Arc::new(Handle(Arc::new(Hub::new(config, None)))))
+        Self(Arc::new(Handle(Arc::new(Hub::new(config, None, Arc::new(Stateless))))))
     }
 
     /// Starts pub/sub over `transport`, with no peer linked yet. `generation` must be higher at each start of a node that
-    /// keeps its id. The transport's `frame_max.publish` must exceed `message_max` by 64 bytes.
+    /// keeps its id. The transport's `frame_max.publish` must exceed `message_max` by 64 bytes. `positions` tells how far this
+    /// node's state has come, for messages to [causal](Subscriber::causal) subscribers.
     ///
     /// Give it the incoming streams of [`Class::Publish`](crate::transport::Class::Publish) by [`PubSub::handle`].
     #[must_use]
-    pub fn start(config: Config, transport: Transport, generation: u64) -> Self {
+    pub fn start(
+        config: Config,
+        transport: Transport,
+        generation: u64,
+        positions: Arc<dyn Positions>,
+    ) -> Self {
         let node = transport.identity().node;
         let links = Links { transport, node, generation };
-        Self(Arc::new(Handle(Arc::new(Hub::new(config, Some(links))))))
+        Self(Arc::new(Handle(Arc::new(Hub::new(config, Some(links), positions)))))
     }
 
     /// Opens a subscriber with the limits of the configuration.

@@ -85,7 +85,8 @@ impl Hub {
         if state.is_stopped {
             return Err(Error::Closed);
         }
-        let position = 0;
+        // Read under the lock, so that positions only grow along a lane.
+        let position = self.positions.written();
         let actions = state.interest.handle(Event::Published);
         if actions.is_empty() {
             let reached = state.deliver(kind, channel, &Payload::Borrowed(payload), position);

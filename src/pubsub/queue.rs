@@ -9,19 +9,39 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::causal::{Gate, Verdict, Wait};
 use super::{Cause, Delivery, Error, Lost, Message, QueueLimits};
 
 /// What waits for a subscriber.
 #[derive(Debug)]
 pub(super) struct Queue {
     limits: QueueLimits,
+    /// Lets the head of a causal queue wait for the state.
+    pub(super) gate: Gate,
     backlog: Mutex<Backlog>,
     arrival: Notify,
 }
 
+/// A message in the queue.
+#[derive(Debug)]
+struct Waiting {
+    message: Message,
+    /// Until when it may wait for the state of this node; none when that has it already. A message that replaces an older one
+    /// keeps the earlier of both, so that the wait stays bounded.
+    due: Option<Instant>,
+}
+
+/// What can be taken from the queue now.
+enum Next {
+    Delivery(Delivery),
+    /// The head waits for the state, and what is behind it for the head.
+    Behind(Wait),
+    Empty,
+}
+
 #[derive(Debug, Default)]
 struct Backlog {
-    messages: VecDeque<Message>,
+    messages: VecDeque<Waiting>,
     bytes: u64,
     /// What is missing and was not told yet.
     lost: BTreeMap<Cause, Option<u64>>,
@@ -43,18 +63,19 @@ pub(super) enum Pushed {
 }
 
 impl Queue {
-    pub(super) fn new(limits: QueueLimits) -> Self {
-        Self { limits, backlog: Mutex::default(), arrival: Notify::new() }
+    pub(super) fn new(limits: QueueLimits, gate: Gate) -> Self {
+        Self { limits, gate, backlog: Mutex::default(), arrival: Notify::new() }
     }
 
     /// Appends a message, or ends the queue when that makes it too large.
     pub(super) fn push(&self, message: Message) -> Pushed {
+        let due = self.gate.due(message.position);
         let mut backlog = self.backlog.lock();
         if backlog.end.is_some() {
             return Pushed::Ended;
         }
         backlog.bytes = backlog.bytes.saturating_add(cost(&message));
-        backlog.messages.push_back(message);
+        backlog.messages.push_back(Waiting { message, due });
         let verdict = self.judge(&mut backlog);
         if let Some(limit) = verdict {
             let messages = backlog.messages.len() as u64;
@@ -98,30 +119,59 @@ impl Queue {
         (now.duration_since(since) > self.limits.soft_time).then_some(soft)
     }
 
-    /// Takes the oldest message, if there is one.
+    /// Takes the oldest message, if there is one and it need not wait.
     pub(super) fn try_receive(&self) -> Result<Option<Delivery>, Error> {
+        Ok(match self.next()? {
+            Next::Delivery(delivery) => Some(delivery),
+            Next::Behind(_) | Next::Empty => None,
+        })
+    }
+
+    fn next(&self) -> Result<Next, Error> {
         let mut backlog = self.backlog.lock();
         if let Some((cause, count)) = backlog.lost.pop_first() {
-            return Ok(Some(Delivery::Lost(Lost { cause, count })));
+            return Ok(Next::Delivery(Delivery::Lost(Lost { cause, count })));
         }
-        let Some(message) = backlog.messages.pop_front() else {
-            return backlog.end.clone().map_or(Ok(None), Err);
+        let Some(head) = backlog.messages.front() else {
+            return backlog.end.clone().map_or(Ok(Next::Empty), Err);
         };
+        let is_ahead = match self.gate.judge(head.message.position, head.due) {
+            Verdict::Go => false,
+            Verdict::GoAhead => true,
+            // The state of a node that has stopped does not go on.
+            Verdict::Wait(_) if backlog.end.is_some() => true,
+            Verdict::Wait(wait) => return Ok(Next::Behind(wait)),
+        };
+        let Some(Waiting { mut message, .. }) = backlog.messages.pop_front() else {
+            return Ok(Next::Empty);
+        };
+        message.is_ahead = is_ahead;
         backlog.bytes = backlog.bytes.saturating_sub(cost(&message));
         if backlog.bytes <= self.limits.soft.as_u64() {
             backlog.is_soft_since = None;
         }
-        Ok(Some(Delivery::Message(message)))
+        Ok(Next::Delivery(Delivery::Message(message)))
     }
 
     /// Takes the oldest message, and waits for one if need be.
     pub(super) async fn receive(&self) -> Result<Delivery, Error> {
         loop {
-            if let Some(delivery) = self.try_receive()? {
-                return Ok(delivery);
+            match self.next()? {
+                Next::Delivery(delivery) => return Ok(delivery),
+                Next::Behind(wait) => tokio::select! {
+                    biased;
+                    () = self.gate.wait(wait) => {}
+                    () = self.arrival.notified() => {}
+                },
+                Next::Empty => self.arrival.notified().await,
             }
-            self.arrival.notified().await;
         }
+    }
+
+    /// Has a causal queue begin, or end, to let messages wait for the state.
+    pub(super) fn set_causal(&self, is_causal: bool) {
+        self.gate.set_causal(is_causal);
+        self.arrival.notify_one();
     }
 
     /// Lets what waits be received, and then nothing more.
@@ -141,6 +191,7 @@ fn cost(message: &Message) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -148,15 +199,18 @@ mod tests {
 
     use super::*;
     use crate::pubsub::Kind;
+    use crate::pubsub::causal::Stateless;
 
     fn message(size: usize) -> Message {
         let (channel, payload) = (Bytes::from_static(b"c"), Bytes::from(vec![0; size]));
-        Message { kind: Kind::Channel, pattern: None, channel, payload, position: 0 }
+        let (pattern, position, is_ahead) = (None, 0, false);
+        Message { kind: Kind::Channel, pattern, channel, payload, position, is_ahead }
     }
 
     fn queue(hard: u64, soft: u64) -> Queue {
         let (hard, soft) = (ByteSize::b(hard), ByteSize::b(soft));
-        Queue::new(QueueLimits { hard, soft, soft_time: Duration::from_secs(60) })
+        let limits = QueueLimits { hard, soft, soft_time: Duration::from_secs(60) };
+        Queue::new(limits, Gate::new(Arc::new(Stateless), Duration::ZERO))
     }
 
     #[test]

@@ -25,6 +25,26 @@ impl Subscriber {
         Self { hub, id, queue }
     }
 
+    /// Makes it causal: each message that comes from now on is held back until this node's state has what the publisher's node
+    /// had written before it published, so that a local read sees it. Order is kept: what is
+    /// behind waits too. After `causal_wait_max` the message comes nevertheless, with [`is_ahead`](super::Message::is_ahead).
+    #[must_use = "it gives the subscriber back"]
+    pub fn causal(self) -> Self {
+        self.set_causal(true);
+        self
+    }
+
+    /// Begins or ends to hold messages back, as [`Subscriber::causal`] says; nothing waits any longer once it is off.
+    pub fn set_causal(&self, is_causal: bool) {
+        self.queue.set_causal(is_causal);
+    }
+
+    /// Tells whether it is causal.
+    #[must_use]
+    pub fn is_causal(&self) -> bool {
+        self.queue.gate.is_causal()
+    }
+
     /// Subscribes. In effect on this node when it returns, and on every linked node when the [`Subscription`] has been awaited:
     /// every later publish there arrives here.
     ///
@@ -75,7 +95,7 @@ impl Subscriber {
         self.queue.receive().await
     }
 
-    /// Takes the next message if it is there.
+    /// Takes the next message if it is there, and need not wait for this node's state.
     ///
     /// # Errors
     /// As [`Subscriber::receive`].

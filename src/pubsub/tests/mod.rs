@@ -47,7 +47,7 @@ async fn node_with(
     let started =
         Transport::start(crate::transport::Config::default(), credentials, identity, parts);
     let (transport, mut incoming) = started.await.unwrap();
-    let pubsub = PubSub::start(config, transport.clone(), generation);
+    let pubsub = PubSub::start(config, transport.clone(), generation, Arc::new(Stateless));
     let handler = pubsub.clone();
     tokio::spawn(async move {
         while let Some(inbound) = incoming.accept().await {
