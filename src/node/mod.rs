@@ -9,6 +9,8 @@ pub mod bind;
 mod bound;
 #[cfg(test)]
 mod bound_tests;
+#[cfg(test)]
+mod causal_tests;
 pub mod config;
 #[cfg(test)]
 mod durable_tests;
