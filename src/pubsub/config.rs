@@ -81,15 +81,37 @@ impl Default for Config {
     }
 }
 
+/// What becomes of a subscription's messages when its subscriber does not keep up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// None is dropped: the subscriber ends with [`Error::Overflow`](super::Error::Overflow) at its limits, as a Redis
+    /// client is disconnected.
+    #[default]
+    Disconnect,
+    /// The oldest are dropped, so that what waits never exceeds the hard limit, and are told as
+    /// [`Cause::Slow`](super::Cause::Slow). The subscriber stays, however slow it is.
+    #[serde(rename = "oldest")]
+    DropOldest,
+    /// A message takes the place of the one to the same channel that still waits, and stands where the newest stands:
+    /// [`Message::replaced`](super::Message::replaced) tells for how many it does. At the hard limit as
+    /// [`Policy::DropOldest`].
+    #[serde(rename = "latest")]
+    LatestOnly,
+}
+
 /// How far a subscriber may fall behind before it is cut off. Source: Redis, `client-output-buffer-limit pubsub 32mb 8mb
-/// 60`. A message counts with its channel, its payload and about 100 bytes of bookkeeping.
+/// 60`. A message counts with its channel, its payload and about 150 bytes of bookkeeping. All subscribers of a node together
+/// may hold as much as their number times `hard`; a payload that waits for many of them is held once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct QueueLimits {
-    /// At more than this it is cut off at once. Default 32 MiB. Raised: a slow client holds more memory. Lowered: a burst
-    /// cuts off clients that would have caught up.
+    /// What may wait at most. Above it, messages of subscriptions that may lose some are dropped, oldest first; without
+    /// such, the subscriber is cut off at once: see [`Policy`]. Default 32 MiB. Raised: a slow client holds more memory.
+    /// Lowered: a burst cuts off clients that would have caught up.
     pub hard: ByteSize,
-    /// At more than this for longer than `soft_time` it is cut off. Default 8 MiB; not below `hard` switches it off.
+    /// At more than this for longer than `soft_time` it is cut off; what may be dropped does not count. Default 8 MiB; not
+    /// below `hard` switches it off.
     /// Raised: a client that stays behind holds more memory. Lowered: it is cut off at a smaller backlog.
     pub soft: ByteSize,
     /// See `soft`. Default 60 s. Raised: a client may stay behind longer. Lowered: it has less time to catch up.

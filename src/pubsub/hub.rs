@@ -17,11 +17,11 @@ use super::causal::{Gate, Positions};
 use super::gather::Gather;
 use super::interest::Interest;
 use super::lane::{Lane, Links};
-use super::queue::{Pushed, Queue};
+use super::queue::{Pushed, Queue, Totals};
 use super::subscriber::Subscriber;
 use super::table::{Limits, SubscriberId, Table};
 use super::wire::Answer;
-use super::{Config, Kind, Message, QueueLimits};
+use super::{Config, Kind, Message, Policy, QueueLimits};
 use crate::ids::NodeId;
 
 /// Smaller payloads are copied out of the buffer they came in, which may be much larger than they are.
@@ -34,13 +34,22 @@ pub(super) struct Hub {
     pub(super) links: Option<Links>,
     /// How far the replicated state has come.
     pub(super) positions: Arc<dyn Positions>,
+    /// What its subscribers did not get.
+    pub(super) totals: Arc<Totals>,
     state: Mutex<State>,
     stopped: watch::Sender<bool>,
 }
 
+/// One subscription, where messages are delivered.
+#[derive(Clone, Debug)]
+pub(super) struct Listener {
+    pub(super) queue: Arc<Queue>,
+    pub(super) policy: Policy,
+}
+
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) table: Table<Arc<Queue>>,
+    pub(super) table: Table<Listener>,
     pub(super) interest: Interest,
     pub(super) lanes: BTreeMap<NodeId, Lane>,
     pub(super) arrivals: Arrivals,
@@ -66,8 +75,8 @@ impl Hub {
             last_number: 0,
             is_stopped: false,
         };
-        let stopped = watch::Sender::new(false);
-        Self { config, links, positions, state: Mutex::new(state), stopped }
+        let (state, stopped) = (Mutex::new(state), watch::Sender::new(false));
+        Self { config, links, positions, totals: Arc::default(), state, stopped }
     }
 
     /// Locks the tables. Held for a short while, never while anything is awaited.
@@ -77,12 +86,13 @@ impl Hub {
 
     pub(super) fn subscriber(self: &Arc<Self>, limits: QueueLimits) -> Subscriber {
         let gate = Gate::new(Arc::clone(&self.positions), self.config.causal_wait_max);
-        let queue = Arc::new(Queue::new(limits, gate));
+        let queue = Arc::new(Queue::new(limits, gate, Arc::clone(&self.totals)));
         let mut state = self.state();
         if state.is_stopped {
             queue.close();
         }
-        let id = state.table.add(Arc::clone(&queue));
+        let listener = Listener { queue: Arc::clone(&queue), policy: Policy::default() };
+        let id = state.table.add(listener);
         drop(state);
         Subscriber::new(Arc::clone(self), id, queue)
     }
@@ -91,7 +101,7 @@ impl Hub {
     pub(super) fn stop(&self) {
         let mut state = self.state();
         state.is_stopped = true;
-        state.table.all().for_each(|queue| queue.close());
+        state.table.all().for_each(|listener| listener.queue.close());
         state.lanes.values().for_each(Lane::finish);
         drop(state);
         self.stopped.send_replace(true);
@@ -158,12 +168,13 @@ impl State {
             } else {
                 (found.name.clone(), None)
             };
-            let (kind, is_ahead) = (found.kind, false);
-            let message = Message { kind, pattern, channel, payload, position, is_ahead };
-            match found.listener.push(message) {
+            let (kind, is_ahead, replaced) = (found.kind, false, 0);
+            let message = Message { kind, pattern, channel, payload, position, is_ahead, replaced };
+            let Listener { queue, policy } = found.listener;
+            match queue.push(*policy, message) {
                 Pushed::Queued => reached += 1,
                 Pushed::Overflowed => overflowed.push(found.subscriber),
-                Pushed::Ended => {}
+                Pushed::Dropped | Pushed::Ended => {}
             }
         });
         for subscriber in overflowed {

@@ -35,6 +35,9 @@ pub struct Message {
     /// For a causal subscriber: this node had not applied [`Message::position`] within `causal_wait_max`, so that a local read
     /// may not see what the publisher wrote before. Always false for others.
     pub is_ahead: bool,
+    /// How many older messages to this channel it stands for, that came by this subscription and were not received in
+    /// time: see [`Policy::LatestOnly`](super::Policy::LatestOnly). 0 under the other policies.
+    pub replaced: u64,
 }
 
 /// What a subscriber receives.
@@ -42,7 +45,9 @@ pub struct Message {
 pub enum Delivery {
     /// A message.
     Message(Message),
-    /// Messages that it should have got before what comes next are missing.
+    /// Messages that it should have got are missing. Told before the next message, so as early as it can be: the missing ones
+    /// may belong before, between or after the messages that wait already. Losses of one cause are added up until they
+    /// are told.
     Lost(Lost),
 }
 
@@ -63,7 +68,7 @@ pub struct Lost {
     /// Where they were lost.
     pub cause: Cause,
     /// How many; none when nobody can know, because the publisher died or the link to it broke while it did not send
-    /// them.
+    /// them. Where some were counted and others were not, there are two of these, the one with the count first.
     pub count: Option<u64>,
 }
 
@@ -78,4 +83,6 @@ pub enum Cause {
         /// That node.
         publisher: NodeId,
     },
+    /// As [`Cause::Link`], from several nodes, when there are too many to tell them apart.
+    Links,
 }

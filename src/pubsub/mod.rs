@@ -6,13 +6,14 @@
 //!
 //! ```text
 //!  publish ──► hub (one lock) ──► table ──► queue ──► Subscriber::receive
-//!                 │  ▲                                                     pure: table, patterns, interest,
-//!                 ▼  └───────────── server ◄── stream of a peer's lane           gather, arrivals, wire
+//!                 │  ▲                                                     pure: table, patterns, backlog, losses,
+//!                 ▼  └───────────── server ◄── stream of a peer's lane           interest, gather, arrivals, wire
 //!              outbox ──► lane ──► stream to a peer
 //! ```
 
 mod arrivals;
 mod ask;
+mod backlog;
 mod causal;
 mod config;
 mod error;
@@ -20,6 +21,7 @@ mod gather;
 mod hub;
 mod interest;
 mod lane;
+mod losses;
 mod message;
 mod outbox;
 mod patterns;
@@ -42,13 +44,14 @@ use tokio::time::{Instant, timeout_at};
 
 pub use self::causal::Positions;
 use self::causal::Stateless;
-pub use self::config::{Config, QueueLimits};
+pub use self::config::{Config, Policy, QueueLimits};
 pub use self::error::Error;
 use self::hub::Hub;
 use self::lane::{Lane, Links};
 pub use self::message::{Cause, Delivery, Kind, Lost, Message};
-pub use self::report::LaneReport;
-pub use self::subscriber::{Subscriber, Subscription};
+pub use self::queue::{Counters, QueueReport};
+pub use self::report::{LaneReport, SubscribersReport};
+pub use self::subscriber::{Meter, Subscriber, Subscription};
 use crate::ids::NodeId;
 use crate::transport::{Inbound, Transport};
 
@@ -177,6 +180,12 @@ impl PubSub {
     #[must_use]
     pub fn lane_report(&self) -> Vec<LaneReport> {
         self.hub().state().report()
+    }
+
+    /// Reports on the subscribers of this node. Cost: O(subscribers).
+    #[must_use]
+    pub fn subscribers_report(&self) -> SubscribersReport {
+        self.hub().subscribers_report()
     }
 
     /// Ends all subscribers, who may still receive what waits for them, and all lanes, which are given a second to send

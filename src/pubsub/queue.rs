@@ -1,16 +1,20 @@
 //! The bounded queue between publishers and one subscriber.
 //!
-//! Owns the backlog's bytes and the verdict that it is too large. Does not know what is subscribed to. Invariant: what waits
-//! here never exceeds the hard limit by more than the one message that broke it, and that one is dropped at once.
+//! Owns the limits and what becomes of a message that exceeds them. Does not know what is subscribed to. Invariants: what waits
+//! here never exceeds the hard limit; a message that entered is received, told as lost, counted as replaced by a later
+//! one, or ended the queue, and exactly one of these; pushing waits for nobody and takes O(1) steps, amortised.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
+use super::backlog::{Backlog, Waiting};
 use super::causal::{Gate, Verdict, Wait};
-use super::{Cause, Delivery, Error, Lost, Message, QueueLimits};
+use super::losses::Losses;
+use super::{Cause, Delivery, Error, Message, Policy, QueueLimits};
 
 /// What waits for a subscriber.
 #[derive(Debug)]
@@ -18,17 +22,12 @@ pub(super) struct Queue {
     limits: QueueLimits,
     /// Lets the head of a causal queue wait for the state.
     pub(super) gate: Gate,
-    backlog: Mutex<Backlog>,
+    inner: Mutex<Inner>,
+    /// Something has arrived, or the queue has ended.
     arrival: Notify,
-}
-
-/// A message in the queue.
-#[derive(Debug)]
-struct Waiting {
-    message: Message,
-    /// Until when it may wait for the state of this node; none when that has it already. A message that replaces an older one
-    /// keeps the earlier of both, so that the wait stays bounded.
-    due: Option<Instant>,
+    /// The queue has ended, or may end by the clock from now on.
+    ending: Notify,
+    totals: Arc<Totals>,
 }
 
 /// What can be taken from the queue now.
@@ -40,15 +39,71 @@ enum Next {
 }
 
 #[derive(Debug, Default)]
-struct Backlog {
-    messages: VecDeque<Waiting>,
-    bytes: u64,
-    /// What is missing and was not told yet.
-    lost: BTreeMap<Cause, Option<u64>>,
-    /// Since when the backlog has been above the soft limit without a break.
-    is_soft_since: Option<Instant>,
+struct Inner {
+    backlog: Backlog,
+    losses: Losses,
+    counters: Counters,
+    /// Since when what may not be dropped has been above the soft limit without a break.
+    soft_since: Option<Instant>,
     /// Set once, when no more will come.
     end: Option<Error>,
+    /// What waited when the queue overflowed: freed by its owner and not by a publisher.
+    remains: Option<Box<Backlog>>,
+}
+
+/// What subscribers did not get, of one or of all that a node has had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages dropped because the subscriber was too slow.
+    pub lost_slow: u64,
+    /// Messages that were lost on the way from their publishers, as far as they could be counted. One counts for each
+    /// subscriber that is told of it.
+    pub lost_link: u64,
+    /// How often messages were lost that nobody could count.
+    pub lost_uncounted: u64,
+    /// Messages that a later one has replaced: see [`Policy::LatestOnly`].
+    pub replaced: u64,
+    /// Subscribers that were ended because they were too slow.
+    pub overflows: u64,
+}
+
+/// The counters of all subscribers that a node has had.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    lost_slow: AtomicU64,
+    lost_link: AtomicU64,
+    lost_uncounted: AtomicU64,
+    replaced: AtomicU64,
+    overflows: AtomicU64,
+}
+
+impl Totals {
+    pub(super) fn counters(&self) -> Counters {
+        Counters {
+            lost_slow: self.lost_slow.load(Ordering::Relaxed),
+            lost_link: self.lost_link.load(Ordering::Relaxed),
+            lost_uncounted: self.lost_uncounted.load(Ordering::Relaxed),
+            replaced: self.replaced.load(Ordering::Relaxed),
+            overflows: self.overflows.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Adds to a subscriber's own counter and to the node's.
+fn count(own: &mut u64, all: &AtomicU64, more: u64) {
+    *own = own.saturating_add(more);
+    all.fetch_add(more, Ordering::Relaxed);
+}
+
+/// How full one subscriber's queue is, and what was lost there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueReport {
+    /// How many messages wait.
+    pub queued: u64,
+    /// What they weigh.
+    pub queued_bytes: u64,
+    /// What was lost since it was opened.
+    pub counters: Counters,
 }
 
 /// What became of a message.
@@ -56,6 +111,8 @@ struct Backlog {
 pub(super) enum Pushed {
     /// It waits to be received.
     Queued,
+    /// There was no room for it, though nothing else could be dropped: it is lost, and will be told.
+    Dropped,
     /// It was one too many: the queue is over, and its owner is to be dropped from the tables.
     Overflowed,
     /// The queue was over before.
@@ -63,63 +120,127 @@ pub(super) enum Pushed {
 }
 
 impl Queue {
-    pub(super) fn new(limits: QueueLimits, gate: Gate) -> Self {
-        Self { limits, gate, backlog: Mutex::default(), arrival: Notify::new() }
+    pub(super) fn new(limits: QueueLimits, gate: Gate, totals: Arc<Totals>) -> Self {
+        let (inner, arrival, ending) = (Mutex::default(), Notify::new(), Notify::new());
+        Self { limits, gate, inner, arrival, ending, totals }
     }
 
-    /// Appends a message, or ends the queue when that makes it too large.
-    pub(super) fn push(&self, message: Message) -> Pushed {
+    /// Appends a message, and makes room for it as the policies of those that wait and of its own say.
+    pub(super) fn push(&self, policy: Policy, message: Message) -> Pushed {
         let due = self.gate.due(message.position);
-        let mut backlog = self.backlog.lock();
-        if backlog.end.is_some() {
+        let waiting = Waiting { message, due };
+        let mut inner = self.inner.lock();
+        if inner.end.is_some() {
             return Pushed::Ended;
         }
-        backlog.bytes = backlog.bytes.saturating_add(cost(&message));
-        backlog.messages.push_back(Waiting { message, due });
-        let verdict = self.judge(&mut backlog);
-        if let Some(limit) = verdict {
-            let messages = backlog.messages.len() as u64;
-            let end = Error::Overflow { messages, bytes: backlog.bytes, limit };
-            *backlog = Backlog { end: Some(end), ..Backlog::default() };
-        }
-        drop(backlog);
-        if verdict.is_some() {
-            self.arrival.notify_waiters();
-        }
+        let pushed = match policy {
+            Policy::Disconnect => self.push_strict(&mut inner, waiting),
+            Policy::DropOldest => self.push_loose(&mut inner, waiting, false),
+            Policy::LatestOnly => self.push_loose(&mut inner, waiting, true),
+        };
+        drop(inner);
         self.arrival.notify_one();
-        if verdict.is_some() { Pushed::Overflowed } else { Pushed::Queued }
+        pushed
     }
 
-    /// Notes that messages are missing; none when nobody knows how many. What was not told yet by the same cause is told
-    /// together.
-    #[cfg_attr(not(test), expect(dead_code, reason = "links tell it soon"))]
-    pub(super) fn lost(&self, cause: Cause, count: Option<u64>) {
-        let mut backlog = self.backlog.lock();
-        if backlog.end.is_some() {
-            return;
+    fn push_strict(&self, inner: &mut Inner, waiting: Waiting) -> Pushed {
+        self.make_room(inner, waiting.cost());
+        inner.backlog.push_strict(waiting);
+        let was_soft = inner.soft_since.is_some();
+        if let Some(limit) = self.judge(inner) {
+            self.overflow(inner, limit);
+            return Pushed::Overflowed;
         }
-        let pending = backlog.lost.entry(cause).or_insert(Some(0));
-        *pending = pending.zip(count).map(|(sum, more)| sum.saturating_add(more));
-        drop(backlog);
+        if !was_soft && inner.soft_since.is_some() {
+            self.ending.notify_one();
+        }
+        Pushed::Queued
+    }
+
+    fn push_loose(&self, inner: &mut Inner, mut waiting: Waiting, is_latest: bool) -> Pushed {
+        let size = waiting.cost();
+        if inner.backlog.strict_bytes.saturating_add(size) > self.limits.hard.as_u64() {
+            self.lose(inner, Cause::Slow, Some(1));
+            return Pushed::Dropped;
+        }
+        if is_latest && inner.backlog.replace(&mut waiting) {
+            count(&mut inner.counters.replaced, &self.totals.replaced, 1);
+        }
+        self.make_room(inner, size);
+        inner.backlog.push_loose(waiting, is_latest);
+        Pushed::Queued
+    }
+
+    /// Drops the oldest messages that may be dropped until `size` more bytes fit, as far as it goes.
+    fn make_room(&self, inner: &mut Inner, size: u64) {
+        let hard = self.limits.hard.as_u64();
+        let mut lost: u64 = 0;
+        while inner.backlog.bytes.saturating_add(size) > hard {
+            let Some(dropped) = inner.backlog.drop_oldest() else { break };
+            lost = lost.saturating_add(dropped);
+        }
+        self.lose(inner, Cause::Slow, Some(lost));
+    }
+
+    fn lose(&self, inner: &mut Inner, cause: Cause, lost: Option<u64>) {
+        let (own, all) = (&mut inner.counters, &self.totals);
+        match (cause, lost) {
+            (_, Some(0)) => return,
+            (Cause::Slow, Some(lost)) => count(&mut own.lost_slow, &all.lost_slow, lost),
+            (Cause::Link { .. } | Cause::Links, Some(lost)) => {
+                count(&mut own.lost_link, &all.lost_link, lost);
+            }
+            (_, None) => count(&mut own.lost_uncounted, &all.lost_uncounted, 1),
+        }
+        inner.losses.add(cause, lost);
+    }
+
+    /// Lets the subscriber know, before its next message, that messages are missing: how many, or none when nobody knows.
+    #[cfg_attr(not(test), expect(dead_code, reason = "links begin to tell of losses soon"))]
+    pub(super) fn lost(&self, cause: Cause, lost: Option<u64>) {
+        let mut inner = self.inner.lock();
+        if inner.end.is_none() {
+            self.lose(&mut inner, cause, lost);
+        }
+        drop(inner);
         self.arrival.notify_one();
     }
 
     /// Gives the limit that is exceeded, if one is.
-    fn judge(&self, backlog: &mut Backlog) -> Option<u64> {
+    fn judge(&self, inner: &mut Inner) -> Option<u64> {
         let (hard, soft) = (self.limits.hard.as_u64(), self.limits.soft.as_u64());
-        if backlog.bytes > hard {
+        if inner.backlog.bytes > hard {
             return Some(hard);
         }
-        if backlog.bytes <= soft {
-            backlog.is_soft_since = None;
+        if inner.backlog.strict_bytes <= soft {
+            inner.soft_since = None;
             return None;
         }
         let now = Instant::now();
-        let since = *backlog.is_soft_since.get_or_insert(now);
+        let since = *inner.soft_since.get_or_insert(now);
         (now.duration_since(since) > self.limits.soft_time).then_some(soft)
     }
 
-    /// Takes the oldest message, if there is one and it need not wait.
+    /// Ends the queue, with all that waits in it.
+    fn overflow(&self, inner: &mut Inner, limit: u64) {
+        let backlog = std::mem::take(&mut inner.backlog);
+        let (messages, bytes) = (backlog.published, backlog.bytes);
+        inner.remains = Some(Box::new(backlog));
+        inner.end = Some(Error::Overflow { messages, bytes, limit });
+        inner.soft_since = None;
+        count(&mut inner.counters.lost_slow, &self.totals.lost_slow, messages);
+        count(&mut inner.counters.overflows, &self.totals.overflows, 1);
+        self.notify_end();
+    }
+
+    fn notify_end(&self) {
+        self.arrival.notify_waiters();
+        self.arrival.notify_one();
+        self.ending.notify_waiters();
+        self.ending.notify_one();
+    }
+
+    /// Takes what is to be told next, if there is something and it need not wait: losses before messages.
     pub(super) fn try_receive(&self) -> Result<Option<Delivery>, Error> {
         Ok(match self.next()? {
             Next::Delivery(delivery) => Some(delivery),
@@ -128,32 +249,33 @@ impl Queue {
     }
 
     fn next(&self) -> Result<Next, Error> {
-        let mut backlog = self.backlog.lock();
-        if let Some((cause, count)) = backlog.lost.pop_first() {
-            return Ok(Next::Delivery(Delivery::Lost(Lost { cause, count })));
+        let mut inner = self.inner.lock();
+        if let Some(lost) = inner.losses.take() {
+            return Ok(Next::Delivery(Delivery::Lost(lost)));
         }
-        let Some(head) = backlog.messages.front() else {
-            return backlog.end.clone().map_or(Ok(Next::Empty), Err);
+        let Some(head) = inner.backlog.front() else {
+            let remains = inner.remains.take();
+            let end = inner.end.clone().map_or(Ok(Next::Empty), Err);
+            drop(inner);
+            drop(remains);
+            return end;
         };
         let is_ahead = match self.gate.judge(head.message.position, head.due) {
             Verdict::Go => false,
             Verdict::GoAhead => true,
             // The state of a node that has stopped does not go on.
-            Verdict::Wait(_) if backlog.end.is_some() => true,
+            Verdict::Wait(_) if inner.end.is_some() => true,
             Verdict::Wait(wait) => return Ok(Next::Behind(wait)),
         };
-        let Some(Waiting { mut message, .. }) = backlog.messages.pop_front() else {
-            return Ok(Next::Empty);
-        };
+        let Some(mut message) = inner.backlog.pop() else { return Ok(Next::Empty) };
         message.is_ahead = is_ahead;
-        backlog.bytes = backlog.bytes.saturating_sub(cost(&message));
-        if backlog.bytes <= self.limits.soft.as_u64() {
-            backlog.is_soft_since = None;
+        if inner.backlog.strict_bytes <= self.limits.soft.as_u64() {
+            inner.soft_since = None;
         }
         Ok(Next::Delivery(Delivery::Message(message)))
     }
 
-    /// Takes the oldest message, and waits for one if need be.
+    /// Takes what is to be told next, and waits for it if need be.
     pub(super) async fn receive(&self) -> Result<Delivery, Error> {
         loop {
             match self.next()? {
@@ -174,94 +296,52 @@ impl Queue {
         self.arrival.notify_one();
     }
 
+    /// Waits until no more will come, and says why. Takes nothing; what waits may still be there.
+    pub(super) async fn ended(&self) -> Error {
+        loop {
+            let deadline = {
+                let mut inner = self.inner.lock();
+                if inner.end.is_none() && inner.soft_since.is_some() {
+                    let limit = self.judge(&mut inner);
+                    limit.into_iter().for_each(|limit| self.overflow(&mut inner, limit));
+                }
+                if let Some(end) = &inner.end {
+                    return end.clone();
+                }
+                let since = inner.soft_since;
+                since.and_then(|since| since.checked_add(self.limits.soft_time))
+            };
+            tokio::select! {
+                () = self.ending.notified() => {}
+                () = passed(deadline) => {}
+            }
+        }
+    }
+
     /// Lets what waits be received, and then nothing more.
     pub(super) fn close(&self) {
-        self.backlog.lock().end.get_or_insert(Error::Closed);
-        self.arrival.notify_waiters();
-        self.arrival.notify_one();
+        self.inner.lock().end.get_or_insert(Error::Closed);
+        self.notify_end();
+    }
+
+    /// Tells how full it is.
+    pub(super) fn report(&self) -> QueueReport {
+        let inner = self.inner.lock();
+        let (queued, queued_bytes) = (inner.backlog.len() as u64, inner.backlog.bytes);
+        QueueReport { queued, queued_bytes, counters: inner.counters }
+    }
+
+    /// Gives how many places the backlog takes, the empty ones too.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.inner.lock().backlog.places()
     }
 }
 
-/// Gives what a message weighs against the limits.
-fn cost(message: &Message) -> u64 {
-    let pattern = message.pattern.as_ref().map_or(0, |pattern| pattern.len());
-    let size = message.channel.len() + message.payload.len() + pattern + size_of::<Message>();
-    size as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use bytes::Bytes;
-    use bytesize::ByteSize;
-
-    use super::*;
-    use crate::pubsub::Kind;
-    use crate::pubsub::causal::Stateless;
-
-    fn message(size: usize) -> Message {
-        let (channel, payload) = (Bytes::from_static(b"c"), Bytes::from(vec![0; size]));
-        let (pattern, position, is_ahead) = (None, 0, false);
-        Message { kind: Kind::Channel, pattern, channel, payload, position, is_ahead }
-    }
-
-    fn queue(hard: u64, soft: u64) -> Queue {
-        let (hard, soft) = (ByteSize::b(hard), ByteSize::b(soft));
-        let limits = QueueLimits { hard, soft, soft_time: Duration::from_secs(60) };
-        Queue::new(limits, Gate::new(Arc::new(Stateless), Duration::ZERO))
-    }
-
-    #[test]
-    fn hard_limit_ends_the_queue_and_says_what_was_lost() {
-        let queue = queue(2_000, 2_000);
-        assert_eq!(queue.push(message(800)), Pushed::Queued);
-        assert_eq!(queue.push(message(800)), Pushed::Queued);
-        assert_eq!(queue.push(message(800)), Pushed::Overflowed);
-        assert_eq!(queue.push(message(1)), Pushed::Ended);
-        let Err(Error::Overflow { messages: 3, bytes, limit: 2_000 }) = queue.try_receive() else {
-            panic!("the overflow must be told");
-        };
-        assert!(bytes > 2_400, "{bytes}");
-        assert_eq!(queue.backlog.lock().messages.capacity(), 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn soft_limit_is_forgiven_when_the_backlog_shrinks_in_time() {
-        let queue = queue(1_000_000, 1_000);
-        queue.push(message(1_000));
-        tokio::time::advance(Duration::from_secs(59)).await;
-        assert_eq!(queue.push(message(1)), Pushed::Queued);
-        assert!(queue.try_receive().unwrap().is_some());
-        tokio::time::advance(Duration::from_secs(2)).await;
-        assert_eq!(queue.push(message(1_000)), Pushed::Queued);
-        tokio::time::advance(Duration::from_secs(61)).await;
-        assert_eq!(queue.push(message(1)), Pushed::Overflowed);
-        assert!(matches!(queue.try_receive(), Err(Error::Overflow { limit: 1_000, .. })));
-    }
-
-    #[test]
-    fn losses_of_one_cause_are_told_together() {
-        let queue = queue(1_000, 1_000);
-        let cause = Cause::Link { publisher: crate::ids::NodeId::from_random(1) };
-        queue.lost(cause, Some(2));
-        queue.lost(cause, Some(3));
-        let told = Delivery::Lost(Lost { cause, count: Some(5) });
-        assert_eq!(queue.try_receive(), Ok(Some(told)));
-        queue.lost(cause, Some(2));
-        queue.lost(cause, None);
-        let told = Delivery::Lost(Lost { cause, count: None });
-        assert_eq!(queue.try_receive(), Ok(Some(told)));
-        assert_eq!(queue.try_receive(), Ok(None));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn closing_lets_the_backlog_be_received_first() {
-        let queue = queue(1_000, 1_000);
-        queue.push(message(1));
-        queue.close();
-        assert_eq!(queue.receive().await, Ok(Delivery::Message(message(1))));
-        assert_eq!(queue.receive().await, Err(Error::Closed));
+/// Waits until a deadline has passed; for ever without one. Timers count in milliseconds, so it waits one more.
+async fn passed(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline + std::time::Duration::from_millis(1)).await,
+        None => std::future::pending().await,
     }
 }

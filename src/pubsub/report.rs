@@ -1,10 +1,13 @@
-//! What the lanes have carried and lost, for the status.
+//! What the lanes have carried and lost, and what the subscribers wait for and lost, for the status.
 //!
 //! Owns the shape of the report. Does not count. Invariant: what was lost is in one of its numbers.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use super::hub::State;
+use super::Kind;
+use super::hub::{Hub, State};
+use super::queue::QueueReport;
 use crate::ids::NodeId;
 
 /// The two lanes between this node and one peer.
@@ -40,6 +43,47 @@ pub struct LaneReport {
     pub received: u64,
     /// How many messages from it are known to be missing: dropped there, or lost with a broken stream.
     pub missed: u64,
+}
+
+/// The subscribers of this node, all together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubscribersReport {
+    /// How many there are.
+    pub subscribers: u64,
+    /// How many subscriptions they have.
+    pub subscriptions: u64,
+    /// To how many different channels.
+    pub channels: u64,
+    /// To how many different sharded channels.
+    pub sharded: u64,
+    /// By how many different patterns.
+    pub patterns: u64,
+    /// What waits for them now, and what was lost since the node's start, also by subscribers that are gone.
+    pub queues: QueueReport,
+}
+
+impl Hub {
+    /// Reports on the subscribers. Their queues are read after the lock is given back.
+    pub(super) fn subscribers_report(&self) -> SubscribersReport {
+        let state = self.state();
+        let queues: Vec<_> = state.table.all().map(|own| Arc::clone(&own.queue)).collect();
+        let names = |kind| state.table.name_count(kind) as u64;
+        let mut report = SubscribersReport {
+            subscribers: queues.len() as u64,
+            subscriptions: state.table.count as u64,
+            channels: names(Kind::Channel),
+            sharded: names(Kind::Sharded),
+            patterns: names(Kind::Pattern),
+            queues: QueueReport { counters: self.totals.counters(), ..QueueReport::default() },
+        };
+        drop(state);
+        for queue in queues {
+            let QueueReport { queued, queued_bytes, .. } = queue.report();
+            report.queues.queued += queued;
+            report.queues.queued_bytes += queued_bytes;
+        }
+        report
+    }
 }
 
 impl State {

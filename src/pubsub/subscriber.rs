@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::hub::Hub;
-use super::queue::Queue;
+use super::hub::{Hub, Listener};
+use super::queue::{Queue, QueueReport};
 use super::table::SubscriberId;
-use super::{Delivery, Error, Kind};
+use super::{Delivery, Error, Kind, Policy};
 
 /// Listens to channels and patterns, with a bounded queue of its own. Dropped, it listens to nothing any more.
 pub struct Subscriber {
@@ -45,14 +45,29 @@ impl Subscriber {
         self.queue.gate.is_causal()
     }
 
-    /// Subscribes. In effect on this node when it returns, and on every linked node when the [`Subscription`] has been awaited:
-    /// every later publish there arrives here.
+    /// Subscribes with [`Policy::Disconnect`]. In effect on this node when it returns, and on every linked node when the
+    /// [`Subscription`] has been awaited: every later publish there arrives here.
     ///
     /// # Errors
     /// [`Error::NameTooLong`], [`Error::SubscriberFull`] and [`Error::TableFull`] at a limit; [`Error::Closed`] when this
     /// subscriber has overflowed or the node has stopped.
     pub fn subscribe(&self, kind: Kind, name: &[u8]) -> Result<Subscription, Error> {
-        let is_new = self.hub.state().table.subscribe(self.id, kind, name)?;
+        self.subscribe_with(kind, name, Policy::Disconnect)
+    }
+
+    /// Subscribes, and says what becomes of the subscription's messages when this subscriber does not keep up. Where it is
+    /// subscribed already, the policy holds for what comes from now on.
+    ///
+    /// # Errors
+    /// As [`Subscriber::subscribe`].
+    pub fn subscribe_with(
+        &self,
+        kind: Kind,
+        name: &[u8],
+        policy: Policy,
+    ) -> Result<Subscription, Error> {
+        let listener = Listener { queue: Arc::clone(&self.queue), policy };
+        let is_new = self.hub.state().table.subscribe(self.id, kind, name, listener)?;
         Ok(Subscription { is_new })
     }
 
@@ -101,6 +116,33 @@ impl Subscriber {
     /// As [`Subscriber::receive`].
     pub fn try_receive(&self) -> Result<Option<Delivery>, Error> {
         self.queue.try_receive()
+    }
+
+    /// Waits until no more messages will come, and says why; for who does not receive at the moment. Those that wait may
+    /// still be there.
+    ///
+    /// # Cancel safety
+    /// Safe: it takes nothing.
+    pub async fn ended(&self) -> Error {
+        self.queue.ended().await
+    }
+
+    /// Gives a view of its queue for others than its owner.
+    #[must_use]
+    pub fn meter(&self) -> Meter {
+        Meter(Arc::clone(&self.queue))
+    }
+}
+
+/// Tells how full a subscriber's queue is, and what was lost there.
+#[derive(Clone, Debug)]
+pub struct Meter(Arc<Queue>);
+
+impl Meter {
+    /// Reads it.
+    #[must_use]
+    pub fn read(&self) -> QueueReport {
+        self.0.report()
     }
 }
 

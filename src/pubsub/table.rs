@@ -76,7 +76,8 @@ impl<L> Own<L> {
     }
 }
 
-/// The subscriptions of this node. `L` is what stands for a subscriber where messages are delivered.
+/// The subscriptions of this node. `L` is what stands for a subscriber, or for one of its subscriptions, where messages are
+/// delivered.
 #[derive(Debug)]
 pub(super) struct Table<L> {
     limits: Limits,
@@ -102,7 +103,7 @@ impl<L: Clone> Table<L> {
         }
     }
 
-    /// Adds a subscriber that listens to nothing yet.
+    /// Adds a subscriber that listens to nothing yet. `listener` stands for it where it is not about one subscription.
     pub(super) fn add(&mut self, listener: L) -> SubscriberId {
         self.last_id += 1;
         let id = SubscriberId(self.last_id);
@@ -121,7 +122,7 @@ impl<L: Clone> Table<L> {
         Some(own.listener)
     }
 
-    /// Adds a subscription; false when it was there already.
+    /// Adds a subscription, for which `listener` stands; false when it was there already, with another one perhaps.
     ///
     /// # Errors
     /// When a limit is reached, or the subscriber is not in the table any more.
@@ -130,9 +131,11 @@ impl<L: Clone> Table<L> {
         subscriber: SubscriberId,
         kind: Kind,
         name: &[u8],
+        listener: L,
     ) -> Result<bool, Error> {
         let own = self.subscribers.get_mut(&subscriber).ok_or(Error::Closed)?;
-        if own.names(kind).contains(name) {
+        if let Some(name) = own.names(kind).get(name).cloned() {
+            self.listen(subscriber, kind, name, listener);
             return Ok(false);
         }
         let limits = self.limits;
@@ -150,17 +153,19 @@ impl<L: Clone> Table<L> {
         // A copy of its own: what was handed in may be a small piece of a large read buffer.
         let name = Bytes::copy_from_slice(name);
         own.names_mut(kind).insert(name.clone());
-        let listener = own.listener.clone();
         self.count += 1;
-        match kind {
-            Kind::Channel => self.channels.entry(name).or_default().insert(subscriber, listener),
-            Kind::Sharded => self.sharded.entry(name).or_default().insert(subscriber, listener),
-            Kind::Pattern => {
-                self.patterns.insert(name, subscriber, listener);
-                None
-            }
-        };
+        self.listen(subscriber, kind, name, listener);
         Ok(true)
+    }
+
+    /// Puts a subscriber among the listeners of a name.
+    fn listen(&mut self, subscriber: SubscriberId, kind: Kind, name: Bytes, listener: L) {
+        let channels = match kind {
+            Kind::Pattern => return self.patterns.insert(name, subscriber, listener),
+            Kind::Channel => &mut self.channels,
+            Kind::Sharded => &mut self.sharded,
+        };
+        channels.entry(name).or_default().insert(subscriber, listener);
     }
 
     /// Removes a subscription; false when there was none.
@@ -244,7 +249,16 @@ impl<L: Clone> Table<L> {
         channels.get(channel).map_or(0, BTreeMap::len)
     }
 
-    /// Gives everything that stands for a subscriber.
+    /// Gives how many different names of one kind somebody listens to.
+    pub(super) fn name_count(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Channel => self.channels.len(),
+            Kind::Sharded => self.sharded.len(),
+            Kind::Pattern => self.patterns.names().count(),
+        }
+    }
+
+    /// Gives what was handed in for each subscriber by [`Table::add`].
     pub(super) fn all(&self) -> impl Iterator<Item = &L> {
         self.subscribers.values().map(|own| &own.listener)
     }

@@ -5,6 +5,7 @@
 mod causal;
 mod delivery;
 mod faults;
+mod queue;
 mod table;
 
 use std::net::SocketAddr;

@@ -27,8 +27,8 @@ fn channel_comes_before_patterns_and_counts_once_each() {
     let mut table = Table::new(LIMITS);
     let id = table.add(());
     for (kind, name) in [(Kind::Pattern, "n*"), (Kind::Channel, "news"), (Kind::Pattern, "*s")] {
-        assert_eq!(table.subscribe(id, kind, name.as_bytes()), Ok(true));
-        assert_eq!(table.subscribe(id, kind, name.as_bytes()), Ok(false));
+        assert_eq!(table.subscribe(id, kind, name.as_bytes(), ()), Ok(true));
+        assert_eq!(table.subscribe(id, kind, name.as_bytes(), ()), Ok(false));
     }
     let kinds: Vec<Kind> = reached(&table, Kind::Channel, b"news").iter().map(|m| m.1).collect();
     assert_eq!(kinds, [Kind::Channel, Kind::Pattern, Kind::Pattern]);
@@ -43,8 +43,8 @@ fn channel_comes_before_patterns_and_counts_once_each() {
 fn sharded_channels_are_a_space_of_their_own() {
     let mut table = Table::new(LIMITS);
     let id = table.add(());
-    table.subscribe(id, Kind::Sharded, b"news").unwrap();
-    table.subscribe(id, Kind::Pattern, b"*").unwrap();
+    table.subscribe(id, Kind::Sharded, b"news", ()).unwrap();
+    table.subscribe(id, Kind::Pattern, b"*", ()).unwrap();
     let found = reached(&table, Kind::Sharded, b"news");
     assert_eq!(found, [(id, Kind::Sharded, Bytes::from_static(b"news"))]);
     assert_eq!(table.listeners(Kind::Channel, b"news"), 0);
@@ -55,19 +55,19 @@ fn sharded_channels_are_a_space_of_their_own() {
 fn limits_are_errors_with_both_numbers() {
     let mut table = Table::new(Limits { name: 4, per_subscriber: 2, all: 3 });
     let (one, other) = (table.add(()), table.add(()));
-    let refused = table.subscribe(one, Kind::Channel, b"12345");
+    let refused = table.subscribe(one, Kind::Channel, b"12345", ());
     assert_eq!(refused, Err(Error::NameTooLong { size: 5, limit: 4 }));
-    table.subscribe(one, Kind::Channel, b"a").unwrap();
-    table.subscribe(one, Kind::Pattern, b"a").unwrap();
-    let refused = table.subscribe(one, Kind::Sharded, b"a");
+    table.subscribe(one, Kind::Channel, b"a", ()).unwrap();
+    table.subscribe(one, Kind::Pattern, b"a", ()).unwrap();
+    let refused = table.subscribe(one, Kind::Sharded, b"a", ());
     assert_eq!(refused, Err(Error::SubscriberFull { count: 2, limit: 2 }));
-    table.subscribe(other, Kind::Channel, b"a").unwrap();
-    let refused = table.subscribe(other, Kind::Channel, b"b");
+    table.subscribe(other, Kind::Channel, b"a", ()).unwrap();
+    let refused = table.subscribe(other, Kind::Channel, b"b", ());
     assert_eq!(refused, Err(Error::TableFull { count: 3, limit: 3 }));
-    assert_eq!(table.subscribe(other, Kind::Channel, b"a"), Ok(false));
+    assert_eq!(table.subscribe(other, Kind::Channel, b"a", ()), Ok(false));
     table.remove(one);
-    assert_eq!(table.subscribe(other, Kind::Channel, b"b"), Ok(true));
-    assert_eq!(table.subscribe(one, Kind::Channel, b"b"), Err(Error::Closed));
+    assert_eq!(table.subscribe(other, Kind::Channel, b"b", ()), Ok(true));
+    assert_eq!(table.subscribe(one, Kind::Channel, b"b", ()), Err(Error::Closed));
 }
 
 #[test]
@@ -75,8 +75,8 @@ fn removing_all_leaves_nothing_behind() {
     let mut table = Table::new(LIMITS);
     let id = table.add(());
     for name in ["a*", "ab?", "", "*", "[x]", "plain"] {
-        table.subscribe(id, Kind::Pattern, name.as_bytes()).unwrap();
-        table.subscribe(id, Kind::Channel, name.as_bytes()).unwrap();
+        table.subscribe(id, Kind::Pattern, name.as_bytes(), ()).unwrap();
+        table.subscribe(id, Kind::Channel, name.as_bytes(), ()).unwrap();
     }
     assert_eq!(table.names(Kind::Pattern).count(), 6);
     table.remove(id);
@@ -132,7 +132,7 @@ proptest! {
                 Step::Subscribe(who, kind, name) => {
                     let id = *ids.entry(who).or_insert_with(|| table.add(()));
                     let is_new = model.0.insert((id, kind, Bytes::from(name.clone())));
-                    prop_assert_eq!(table.subscribe(id, kind, name.as_bytes()), Ok(is_new));
+                    prop_assert_eq!(table.subscribe(id, kind, name.as_bytes(), ()), Ok(is_new));
                 }
                 Step::Unsubscribe(who, kind, name) => {
                     let id = *ids.entry(who).or_insert_with(|| table.add(()));
