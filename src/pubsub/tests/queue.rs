@@ -370,7 +370,7 @@ proptest! {
         let (mut next, mut lost) = (1, 0);
         for (number, (size, receives)) in (1..).zip(sizes) {
             queue.push(Policy::DropOldest, numbered("c", number, size));
-            while let (true, Some(delivery)) = (receives, queue.try_receive().unwrap()) {
+            while receives && let Some(delivery) = queue.try_receive().unwrap() {
                 match delivery {
                     Delivery::Lost(Lost { count, .. }) => lost += count.unwrap(),
                     Delivery::Message(message) => {
