@@ -13,6 +13,7 @@ pub mod door;
 pub mod durable;
 pub mod failover;
 pub mod failure;
+pub mod fanout;
 pub mod figures;
 pub mod fleet;
 pub mod leaves;

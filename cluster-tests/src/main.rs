@@ -12,6 +12,7 @@ use cluster_tests::bound;
 use cluster_tests::durable;
 use cluster_tests::failover::{self, Load};
 use cluster_tests::failure::{Failure, Outcome};
+use cluster_tests::fanout;
 use cluster_tests::load::median_and_worst;
 use cluster_tests::million;
 use cluster_tests::network::{self, Entered};
@@ -50,6 +51,11 @@ enum Tool {
     Observers(observers::Line),
     /// Measures memory, snapshots and the start from disk with many keys
     Million(million::Line),
+    /// Delivers to many listeners at three processes, beside redis-server and NATS
+    Fanout(fanout::Line),
+    /// A program with a node and listeners inside; a part of `fanout`
+    #[command(hide = true)]
+    FanoutProgram(fanout::embed::Line),
     /// Binds state through a RESP door and holds it; a part of `bound`
     #[command(hide = true)]
     Hold(bound::HoldLine),
@@ -122,6 +128,8 @@ async fn main() -> ExitCode {
         Tool::Durable(line) => durable::run(&line).await,
         Tool::Observers(line) => observers::run(&line).await,
         Tool::Million(line) => million::run(&line).await,
+        Tool::Fanout(line) => fanout::run(&line).await,
+        Tool::FanoutProgram(line) => fanout::embed::run(&line).await,
         Tool::With(line) => with_servers(&line).await,
         Tool::Script(line) => run_scripts(&line).await,
     };

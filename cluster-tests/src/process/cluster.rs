@@ -132,7 +132,7 @@ impl Cluster {
 }
 
 /// Takes the secret away from the eyes of others, as the program may demand.
-pub(super) fn restrict(path: &Path) -> Outcome {
+pub(crate) fn restrict(path: &Path) -> Outcome {
     use std::os::unix::fs::PermissionsExt;
     Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?)
 }

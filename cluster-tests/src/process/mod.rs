@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+pub(crate) use cluster::restrict;
 pub use cluster::{Cluster, FORM_DEADLINE};
 pub use group::{Group, Plan};
 pub use quorate::{Node, NodeOptions, binary, http_get, keygen, status};
@@ -140,16 +141,7 @@ impl Process {
     /// # Errors
     /// When the process is gone, or the system has no `/proc`.
     pub fn processor_time(&self) -> Outcome<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
-        // The second field is a name in brackets, which may hold anything.
-        let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split_whitespace());
-        let mut ticks =
-            fields.into_iter().flatten().skip(11).map_while(|field| field.parse::<u64>().ok());
-        match (ticks.next(), ticks.next()) {
-            // A hundred ticks a second on every Linux that there is.
-            (Some(user), Some(system)) => Ok(Duration::from_millis(10 * (user + system))),
-            _ => Err(Failure::new(format!("no times in /proc: {stat}"))),
-        }
+        processor_time(self.pid())
     }
 
     /// Returns the memory that the process holds resident, in bytes.
@@ -169,6 +161,23 @@ impl Drop for Process {
         // Fails only if the process has ended already.
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+/// Returns the processor time that process `pid` has used so far, to a hundredth of a second.
+///
+/// # Errors
+/// When the process is gone, or the system has no `/proc`.
+pub fn processor_time(pid: u32) -> Outcome<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The second field is a name in brackets, which may hold anything.
+    let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split_whitespace());
+    let mut ticks =
+        fields.into_iter().flatten().skip(11).map_while(|field| field.parse::<u64>().ok());
+    match (ticks.next(), ticks.next()) {
+        // A hundred ticks a second on every Linux that there is.
+        (Some(user), Some(system)) => Ok(Duration::from_millis(10 * (user + system))),
+        _ => Err(Failure::new(format!("no times in /proc: {stat}"))),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::reply::Reply;
 pub struct RedisServer {
     /// Where it listens.
     pub address: SocketAddr,
-    _process: Process,
+    process: Process,
     _folder: TempDir,
 }
 
@@ -54,6 +54,12 @@ impl RedisServer {
             if let Reply::Simple(_) = reply { Ok(()) } else { Err(Failure::new(reply.to_string())) }
         })
         .await?;
-        Ok(Self { address, _process: process, _folder: folder })
+        Ok(Self { address, process, _folder: folder })
+    }
+
+    /// Returns the process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 }
