@@ -10,7 +10,8 @@ use super::deletions::REMEMBERED;
 use super::shards::{Database, SHARDS};
 use super::value::Record;
 use crate::command::entry::DATABASES;
-use crate::command::{DatabaseCommand, Error, Reply, glob};
+use crate::command::glob::Glob;
+use crate::command::{DatabaseCommand, Error, Reply};
 
 /// How often RANDOMKEY draws again when it has drawn a key that is due.
 const DRAWS_MAX: usize = 100;
@@ -19,13 +20,15 @@ impl<'a> Reader<'a> {
     pub(super) fn database(&self, command: &DatabaseCommand) -> Result<Reply, Error> {
         Ok(match command {
             DatabaseCommand::Keys { pattern } => {
-                let matching = self.live_keys().filter(|key| glob::matches(pattern, key));
+                let glob = Glob::of_names(pattern);
+                let matching = self.live_keys().filter(|key| glob.matches(key));
                 Reply::Array(matching.cloned().map(Reply::Bulk).collect())
             }
             DatabaseCommand::Scan { page, kind } => {
+                let glob = page.pattern.as_deref().map(Glob::of_names);
                 let (next, keys) = self.scan(page.cursor, page.count, |key, record| {
                     let name = record.value.type_name().as_bytes();
-                    page.pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, key))
+                    glob.as_ref().is_none_or(|glob| glob.matches(key))
                         && kind.as_ref().is_none_or(|kind| kind.eq_ignore_ascii_case(name))
                 });
                 let next = Bytes::from(next.to_string());

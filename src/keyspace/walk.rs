@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use crate::command::Reply;
-use crate::command::glob;
+use crate::command::glob::Glob;
 use crate::command::scan::Page;
 
 /// The largest collection that comes in one page whatever the count. Source: Redis 7.2, `hash-max-listpack-entries`,
@@ -30,9 +30,10 @@ pub(crate) fn walk<const N: usize>(
     };
     let places: Box<dyn Iterator<Item = usize>> =
         if is_one_page { Box::new(from..to) } else { Box::new((from..to).rev()) };
+    let glob = page.pattern.as_deref().map(Glob::of_names);
     let shown = places.filter_map(element).filter(|shown| {
         let name = shown.first().map_or(&b""[..], |name| &name[..]);
-        page.pattern.as_ref().is_none_or(|pattern| glob::matches(pattern, name))
+        glob.as_ref().is_none_or(|glob| glob.matches(name))
     });
     Reply::Array(vec![
         Reply::Bulk(Bytes::from(from.to_string())),

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::command::glob::Glob;
 use crate::command::set_algebra::AlgebraCommand;
-use crate::command::{Command, CounterCommand, HashCommand, SetCommand, StringCommand, glob};
+use crate::command::{Command, CounterCommand, HashCommand, SetCommand, StringCommand};
 
 /// `[[bind]]`: keys whose writes go with their writer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +126,7 @@ impl Patterns {
     }
 
     fn of_key(&self, key: &[u8]) -> Option<BindTo> {
-        let found = self.0.iter().find(|(pattern, _)| glob::matches(pattern, key));
+        let found = self.0.iter().find(|(pattern, _)| Glob::of_names(pattern).matches(key));
         found.map(|(_, to)| *to)
     }
 }

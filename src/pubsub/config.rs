@@ -17,8 +17,8 @@ pub struct Config {
     /// messages are refused with both numbers.
     pub message_max: ByteSize,
     /// The most bytes of a channel's name or of a pattern. Default 8 KiB; more than 512 KiB counts as 512 KiB. Raised: a
-    /// client can claim more memory by subscribing, and more time, because matching takes up to the length of the pattern
-    /// times the length of the channel. Lowered: longer names are refused with both numbers.
+    /// client can claim more memory by subscribing, and more time: a pattern made to be slow takes some milliseconds with
+    /// each channel of 8 KiB, and four times that for twice the length. Lowered: longer names are refused with both numbers.
     pub name_max: ByteSize,
     /// How many channels and patterns one subscriber may listen to. Default 65,536. Raised: one client can claim more
     /// memory. Lowered: more of them are refused with both numbers.

@@ -5,6 +5,7 @@
 mod causal;
 mod delivery;
 mod faults;
+mod patterns;
 mod queue;
 mod table;
 
