@@ -3,12 +3,14 @@
 //! Owns nothing but the step from the node's API to pub/sub. Invariant: a subscription is made only on a node that every
 //! other node publishes to.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use super::Node;
 use crate::consensus::Progress;
-use crate::pubsub::{Error, Kind, Positions, PubSub, Subscriber};
+use crate::pubsub::{Error, Kind, Positions, PubSub, RequestError, Responder, Subscriber};
 
 /// Tells pub/sub how far consensus has come.
 #[derive(Debug)]
@@ -51,6 +53,35 @@ impl Node {
     #[must_use]
     pub fn subscriber(&self) -> Subscriber {
         self.pubsub().subscriber()
+    }
+
+    /// Sends a request to one responder to `channel`, wherever in the cluster it is, and waits for its reply. At most one
+    /// responder gets it: one of this node if there is one.
+    ///
+    /// Cost: one round trip between nodes, and another one when this node does not know yet where there is a responder.
+    ///
+    /// # Errors
+    /// At once when nobody responds, and when the responder's process is known to be gone; and in all other cases of
+    /// [`RequestError`], which says whether somebody may have got the request: [`RequestError::effect_is_none`].
+    ///
+    /// # Cancel safety
+    /// A responder may have got the request, or may still get it; its reply is dropped.
+    pub async fn request(
+        &self,
+        channel: &[u8],
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, RequestError> {
+        self.pubsub().request(channel, payload, timeout).await
+    }
+
+    /// Responds to requests to `channel`, beside all others who do. In effect when it returns: every later request on any
+    /// node finds it. Call it only once [`Node::ready`] has returned.
+    ///
+    /// # Errors
+    /// When there are too many responders, the name is too long, or the node has stopped.
+    pub fn respond(&self, channel: &[u8]) -> Result<Responder, Error> {
+        self.pubsub().respond(channel)
     }
 
     /// Gives pub/sub itself, for what a door needs beyond these.

@@ -23,14 +23,26 @@ pub struct Config {
     /// How many channels and patterns one subscriber may listen to. Default 65,536. Raised: one client can claim more
     /// memory. Lowered: more of them are refused with both numbers.
     pub subscriptions_per_subscriber_max: usize,
-    /// How many subscriptions all subscribers of this node may have together. Default 1,048,576. Raised: more memory.
-    /// Lowered: more of them are refused with both numbers.
+    /// How many subscriptions all subscribers of this node may have together; and how many responders it may have. Default
+    /// 1,048,576. Raised: more memory. Lowered: more of them are refused with both numbers.
     pub subscriptions_max: usize,
     /// How far a subscriber of this node may fall behind when its door says nothing else.
     pub subscriber: QueueLimits,
     /// How many bytes may wait for one peer. Default 32 MiB. Raised: a slow or unreachable peer holds more memory here
     /// and loses later. Lowered: it loses earlier. What is lost is counted in the lane's report.
     pub outbox_max: ByteSize,
+    /// How many requests of this node may wait for replies at once. Default 65,536. Raised: more memory when responders are
+    /// slow. Lowered: more of them are refused with both numbers.
+    pub requests_max: usize,
+    /// How many bytes these may have together. Default 64 MiB; a single one is never too large. Raised and lowered: as
+    /// `requests_max`.
+    pub requests_bytes_max: ByteSize,
+    /// How many requests one responder may have that it has not replied to. Default 4,096. Raised: a slow responder holds
+    /// more memory, and its requests wait longer. Lowered: more of them are refused as busy, with both numbers.
+    pub responder_requests_max: usize,
+    /// How many bytes these may have together. Default 32 MiB; a single one is never too large. Raised and lowered: as
+    /// `responder_requests_max`.
+    pub responder_bytes_max: ByteSize,
     /// How long a publisher or a question waits for the peers' counts. Default 50 ms. Raised: a peer that has just died
     /// holds up publishers longer. Lowered: a busy peer's receivers are missing from the count.
     #[serde(with = "crate::time::duration_text")]
@@ -72,6 +84,10 @@ impl Default for Config {
             subscriptions_max: 1_048_576,
             subscriber: QueueLimits::default(),
             outbox_max: ByteSize::mib(32),
+            requests_max: 65_536,
+            requests_bytes_max: ByteSize::mib(64),
+            responder_requests_max: 4_096,
+            responder_bytes_max: ByteSize::mib(32),
             count_timeout: Duration::from_millis(50),
             causal_wait_max: Duration::from_secs(1),
             attach_timeout: Duration::from_secs(5),

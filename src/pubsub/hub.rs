@@ -18,6 +18,7 @@ use super::gather::Gather;
 use super::interest::Interest;
 use super::lane::{Lane, Links};
 use super::queue::{Pushed, Queue, Totals};
+use super::requests::Requests;
 use super::subscriber::Subscriber;
 use super::table::{Limits, SubscriberId, Table};
 use super::wire::Answer;
@@ -57,6 +58,7 @@ pub(super) struct State {
     pub(super) questions: Gather<Vec<Answer>>,
     /// The members that were asked for their lane, by the id of the request.
     pub(super) attaching: BTreeMap<u64, (NodeId, oneshot::Sender<()>)>,
+    pub(super) requests: Requests,
     /// The last number given to a request, a lane or a stream.
     last_number: u64,
     pub(super) is_stopped: bool,
@@ -72,6 +74,7 @@ impl Hub {
             counts: Gather::default(),
             questions: Gather::default(),
             attaching: BTreeMap::new(),
+            requests: Requests::new(&config),
             last_number: 0,
             is_stopped: false,
         };
@@ -103,6 +106,7 @@ impl Hub {
         state.is_stopped = true;
         state.table.all().for_each(|listener| listener.queue.close());
         state.lanes.values().for_each(Lane::finish);
+        state.stop_requests();
         drop(state);
         self.stopped.send_replace(true);
     }
@@ -133,7 +137,7 @@ pub(super) enum Payload {
 
 impl Payload {
     /// Gives a payload that does not keep a much larger buffer alive.
-    fn own(&self) -> Bytes {
+    pub(super) fn own(&self) -> Bytes {
         match self {
             Self::Borrowed(bytes) if bytes.len() < COPY_MAX => Bytes::copy_from_slice(bytes),
             Self::Own(bytes) | Self::Borrowed(bytes) => bytes.clone(),

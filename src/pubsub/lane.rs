@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use super::hub::{Hub, State};
 use super::interest::Event;
 use super::outbox::Outbox;
+use super::requests;
 use super::wire::{self, Control, Frame, Hello};
 use crate::ids::{FormationId, GroupId, NodeId};
 use crate::transport::{self, Class, FrameReceiver, FrameSender, Peer, Purpose, Transport};
@@ -110,6 +111,7 @@ impl Hub {
         };
         state.lanes.insert(peer, lane);
         state.interest.handle(Event::Linked(peer));
+        state.ask(requests::Event::Linked(peer));
         Some(outbox)
     }
 
@@ -125,6 +127,7 @@ impl State {
             lane.outbox.discard();
             self.interest.handle(Event::Unlinked(peer));
             self.lost(peer);
+            self.ask(requests::Event::Unlinked(peer));
         }
         self.arrivals.unlinked(peer);
     }
@@ -147,7 +150,9 @@ impl State {
         lane.is_up = true;
         lane.is_silent = false;
         lane.streams += 1;
-        Some(Hello { generation, attempt, lane: lane.number, next: outbox.first() })
+        let hello = Hello { generation, attempt, lane: lane.number, next: outbox.first() };
+        self.ask(requests::Event::Up { peer, attempt });
+        Some(hello)
     }
 
     /// The stream has ended, or none could be opened since `since`. Gives whether to dial again.
@@ -159,6 +164,7 @@ impl State {
             self.unlink(peer);
         } else {
             self.lost(peer);
+            self.ask(requests::Event::Down(peer));
         }
         !is_hopeless && outbox.is_open()
     }
@@ -250,7 +256,11 @@ async fn read(receiver: &mut FrameReceiver, hub: &Hub, peer: NodeId) -> transpor
         };
         let is_answer = match wire::decode(frame) {
             Ok(Frame::Control(control)) => hub.state().answered(peer, control),
-            Ok(Frame::Message(_)) => false,
+            Ok(Frame::Reply(reply)) => {
+                hub.state().take_reply(peer, reply);
+                true
+            }
+            Ok(Frame::Message(_) | Frame::Request(_)) => false,
             Err(error) => {
                 tracing::warn!(%peer, "lane: {error}");
                 false
@@ -277,11 +287,16 @@ impl State {
             Control::Answer { id, answer, is_last } => {
                 self.questions.answered(id, peer, is_last, |answers| answers.push(answer));
             }
+            Control::Sought { id, is_here } => {
+                self.ask(requests::Event::Sought { peer, id, is_here });
+            }
+            Control::Refused { id, refusal } => self.take_refusal(peer, id, refusal),
             Control::Hello(_)
             | Control::Run { .. }
             | Control::Attach { .. }
             | Control::Attached { .. }
-            | Control::Query { .. } => return false,
+            | Control::Query { .. }
+            | Control::Seek { .. } => return false,
         }
         true
     }

@@ -28,6 +28,7 @@ mod patterns;
 mod publish;
 mod queue;
 mod report;
+mod requests;
 mod server;
 mod subscriber;
 mod table;
@@ -51,6 +52,7 @@ use self::lane::{Lane, Links};
 pub use self::message::{Cause, Delivery, Kind, Lost, Message};
 pub use self::queue::{Counters, QueueReport};
 pub use self::report::{LaneReport, SubscribersReport};
+pub use self::requests::{Request, RequestError, Responder, Unit};
 pub use self::subscriber::{Meter, Subscriber, Subscription};
 use crate::ids::NodeId;
 use crate::transport::{Inbound, Transport};
@@ -129,6 +131,40 @@ impl PubSub {
     pub fn announce(&self, channel: &[u8], payload: Bytes) -> u64 {
         let payload = hub::Payload::Borrowed(payload);
         self.hub().state().deliver(Kind::Channel, channel, &payload, 0)
+    }
+
+    /// Sends a request to one responder to `channel`, on this node if it has one, else on any linked peer, and waits for its
+    /// reply. At most one responder gets it.
+    ///
+    /// Cost: one round trip, and another one when this node does not know yet which of several peers has a responder.
+    ///
+    /// # Errors
+    /// [`RequestError`] says what is known about the request's effect: [`RequestError::effect_is_none`].
+    ///
+    /// # Cancel safety
+    /// A responder may have got the request, or may still get it; its reply is dropped.
+    pub async fn request(
+        &self,
+        channel: &[u8],
+        payload: Bytes,
+        time: Duration,
+    ) -> Result<Bytes, RequestError> {
+        self.hub().request(channel, payload, time).await
+    }
+
+    /// Responds to requests to `channel`, beside all others who do. When this returns, every later request on a linked
+    /// node finds it.
+    ///
+    /// # Errors
+    /// [`Error::NameTooLong`], [`Error::TableFull`] and [`Error::Closed`].
+    pub fn respond(&self, channel: &[u8]) -> Result<Responder, Error> {
+        self.hub().respond(channel)
+    }
+
+    /// Gives how many requests of this node wait for replies, and how many responders it has.
+    #[must_use]
+    pub fn request_counts(&self) -> (usize, usize) {
+        self.hub().state().requests.counts()
     }
 
     /// Begins the lane to a member, or brings its address up to date. It is dialled until it is unlinked.

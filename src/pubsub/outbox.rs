@@ -98,7 +98,12 @@ impl Outbox {
 
     /// Appends a control frame; gives false when it was dropped instead.
     pub(super) fn push_control(&self, control: &Control) -> bool {
-        let parcel = Parcel { number: None, frame: wire::control(control) };
+        self.push_frame(wire::control(control))
+    }
+
+    /// Appends any frame but a message's; gives false when it was dropped instead.
+    pub(super) fn push_frame(&self, frame: Bytes) -> bool {
+        let parcel = Parcel { number: None, frame };
         let is_kept = self.push(&mut self.waiting.lock(), parcel);
         if is_kept {
             self.arrival.notify_one();
@@ -201,6 +206,11 @@ impl Outbox {
         let _ended = end.wait_for(|end| *end == End::Discarded).await;
     }
 
+    /// Gives how many bytes may wait in it.
+    pub(super) const fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Tells how full it is.
     pub(super) fn fill(&self) -> Fill {
         let waiting = self.waiting.lock();
@@ -222,7 +232,7 @@ mod tests {
     fn runs(frames: Vec<Bytes>) -> Vec<Option<u64>> {
         let first = |frame: Bytes| match decode(frame).unwrap() {
             Frame::Control(Control::Run { first }) => Some(first),
-            Frame::Control(_) | Frame::Message(_) => None,
+            Frame::Control(_) | Frame::Message(_) | Frame::Request(_) | Frame::Reply(_) => None,
         };
         frames.into_iter().map(first).collect()
     }

@@ -53,13 +53,16 @@ impl Stop {
 /// Serves one incoming stream until it ends.
 pub(super) async fn serve(hub: Arc<Hub>, inbound: Inbound) {
     let Inbound { remote, mut sender, mut receiver, .. } = inbound;
-    let answers = Outbox::new(ANSWERS_MAX);
+    let room = ANSWERS_MAX.max(hub.config.message_max.as_u64().saturating_mul(2));
+    let answers = Arc::new(Outbox::new(room));
     let served = tokio::select! {
         biased;
         stop = serve_stream(&hub, &remote, &mut receiver, &answers) => stop,
         stop = write(&mut sender, &answers) => stop,
         () = hub.stopped() => return,
     };
+    // Replies that come later are dropped.
+    answers.discard();
     match served {
         Ok(()) => sender.finish(),
         Err(stop) if stop.is_fault() => {
@@ -80,19 +83,21 @@ async fn serve_stream(
     hub: &Arc<Hub>,
     remote: &Remote,
     receiver: &mut FrameReceiver,
-    answers: &Outbox,
+    answers: &Arc<Outbox>,
 ) -> Result<(), Stop> {
     let hello = timeout(HELLO_MAX, receive_hello(receiver)).await.map_err(|_| Stop::NoHello)??;
     let Some(hello) = hello else { return Ok(()) };
     let stream = hub.state().arrivals.open(remote.id, hello)?;
-    Reader { hub, remote, stream, answers }.run(receiver).await
+    Reader { hub, remote, stream, attempt: hello.attempt, answers }.run(receiver).await
 }
 
 async fn receive_hello(receiver: &mut FrameReceiver) -> Result<Option<Hello>, Stop> {
     let Some(frame) = receiver.receive().await? else { return Ok(None) };
     match wire::decode(frame)? {
         Frame::Control(Control::Hello(hello)) => Ok(Some(hello)),
-        Frame::Control(_) | Frame::Message(_) => Err(Stop::Misplaced),
+        Frame::Control(_) | Frame::Message(_) | Frame::Request(_) | Frame::Reply(_) => {
+            Err(Stop::Misplaced)
+        }
     }
 }
 
@@ -101,7 +106,9 @@ struct Reader<'a> {
     hub: &'a Arc<Hub>,
     remote: &'a Remote,
     stream: StreamId,
-    answers: &'a Outbox,
+    /// As the publisher names the stream.
+    attempt: u64,
+    answers: &'a Arc<Outbox>,
 }
 
 impl Reader<'_> {
@@ -129,6 +136,12 @@ impl Reader<'_> {
                     }
                 }
                 Frame::Control(control) => self.take_control(&mut state, control)?,
+                // One that is meant for an earlier stream is given up already.
+                Frame::Request(request) if request.attempt == self.attempt => {
+                    state.take_request(request, self.answers);
+                }
+                Frame::Request(_) => {}
+                Frame::Reply(_) => return Err(Stop::Misplaced),
             }
         }
         drop(state);
@@ -151,9 +164,16 @@ impl Reader<'_> {
             }
             Control::Attached { id } => state.attached(id, self.remote.id),
             Control::Query { id, question } => self.answer(state, id, &question),
-            Control::Hello(_) | Control::Counts(_) | Control::Answer { .. } => {
-                return Err(Stop::Misplaced);
+            Control::Seek { id, channel } => {
+                let is_here = state.requests.has(&channel);
+                // A peer that does not read its answers gets none.
+                let _full = self.answers.push_control(&Control::Sought { id, is_here });
             }
+            Control::Hello(_)
+            | Control::Counts(_)
+            | Control::Answer { .. }
+            | Control::Sought { .. }
+            | Control::Refused { .. } => return Err(Stop::Misplaced),
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! message   0x00 | kind u8 | count id u64 | position u64 | channel length u32 | channel | payload       big-endian
 //! control   0x01 | Control, by codec                                                     at most 1 MiB
+//! request, reply   0x02 and 0x03, see `requests/frame.rs`
 //! ```
 //!
 //! Owns their bytes. Does not send them. A message's frame is the same for every peer, so it is encoded once; its sequence
@@ -13,6 +14,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
+use super::requests::frame;
 use crate::codec;
 
 const MESSAGE: u8 = 0;
@@ -33,6 +35,10 @@ pub(super) enum Frame {
     Message(Publication),
     /// Anything else.
     Control(Control),
+    /// A request to a responder.
+    Request(frame::Request),
+    /// The reply to one.
+    Reply(frame::Reply),
 }
 
 /// A message on its way to another node.
@@ -64,6 +70,12 @@ pub(super) enum Control {
     Counts(Vec<(u64, u64)>),
     /// A piece of the answer to a query.
     Answer { id: u64, answer: Answer, is_last: bool },
+    /// Is there a responder to this channel? Said by the publisher, for one of its requests.
+    Seek { id: u64, channel: Bytes },
+    /// The answer to it.
+    Sought { id: u64, is_here: bool },
+    /// There will be no reply to a request.
+    Refused { id: u64, refusal: frame::Refusal },
 }
 
 /// Where a lane's stream begins.
@@ -149,6 +161,10 @@ pub(super) fn decode(mut frame: Bytes) -> Result<Frame, Error> {
         MESSAGE => publication(frame).ok_or(Error::Short(size)).map(Frame::Message),
         CONTROL if size > CONTROL_MAX => Err(Error::TooLarge(size)),
         CONTROL => Ok(Frame::Control(codec::decode(&frame)?)),
+        frame::REQUEST => {
+            frame::decode_request(frame).ok_or(Error::Short(size)).map(Frame::Request)
+        }
+        frame::REPLY => frame::decode_reply(frame).ok_or(Error::Short(size)).map(Frame::Reply),
         other => Err(Error::Unknown(other)),
     }
 }
@@ -201,6 +217,8 @@ mod tests {
         let bytes = match &frame {
             Frame::Message(m) => message(m.kind, m.count_id, m.position, &m.channel, &m.payload),
             Frame::Control(c) => control(c),
+            Frame::Request(r) => frame::request(r.attempt, r.id, &r.channel, &r.payload),
+            Frame::Reply(r) => frame::reply(r.id, &r.payload),
         };
         assert_eq!(hex(&bytes), golden);
         assert_eq!(decode(bytes).unwrap(), frame);

@@ -7,6 +7,7 @@ mod delivery;
 mod faults;
 mod patterns;
 mod queue;
+mod requests;
 mod table;
 
 use std::net::SocketAddr;
