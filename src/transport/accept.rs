@@ -3,7 +3,7 @@
 //! ```text
 //! datagrams ─► address validated? ─no─► retry            (costs the sender a round trip, this node no memory)
 //!                  └─yes─► handshake counted? ─full─► refused
-//!                               └─► TLS ─► hello judged ─► streams, each with its purpose first ─► Incoming
+//!                               └─► TLS ─► hello judged ─► streams, each with its purpose first ─► Incoming, datagrams
 //! ```
 //!
 //! Owns admission and its counts. Does not dial. Invariant: a stranger holds at most one counted handshake for at most
@@ -203,15 +203,27 @@ async fn receive_hello(
     Ok((registration, remote))
 }
 
-/// Hands over the streams of one connection until it ends.
+/// Hands over the streams and the datagrams of one connection until it ends.
 async fn serve(
     shared: &Arc<Shared>,
     connection: &quinn::Connection,
     remote: &Remote,
     inbox: &mpsc::Sender<Inbound>,
 ) {
+    let sender = Arc::new(remote.clone());
     loop {
-        match connection.accept_bi().await {
+        let opened = tokio::select! {
+            biased;
+            opened = connection.accept_bi() => opened,
+            datagram = connection.read_datagram() => match datagram {
+                Ok(datagram) => {
+                    shared.mail.take(&sender, &datagram);
+                    continue;
+                }
+                Err(error) => Err(error),
+            },
+        };
+        match opened {
             Ok((stream, receiving)) => {
                 let take = Take {
                     shared: Arc::clone(shared),

@@ -52,6 +52,10 @@ pub struct Config {
     /// How much sent and not yet acknowledged data one connection may hold. Default 8 MiB. Raised: more memory per
     /// peer. Lowered: less throughput over long distances.
     pub send_window: ByteSize,
+    /// How many bytes of datagrams one connection may hold that are not sent yet, and that were received and not taken in yet.
+    /// Default 256 KiB, at least 16 KiB. When there are more, the oldest are dropped. Raised: a burst of unreliable messages
+    /// survives, and what is sent over a slow link is older. Lowered: the reverse.
+    pub datagram_buffer: ByteSize,
     /// The size asked of the kernel for each of the socket's two buffers. Default 1 MiB. Raised: fewer lost packets in
     /// a burst, more delay under a standing load. Lowered: the reverse. A clamped size is logged once.
     pub socket_buffer: ByteSize,
@@ -79,6 +83,7 @@ impl Default for Config {
             stream_window: ByteSize::kib(256),
             connection_window: ByteSize::mib(16),
             send_window: ByteSize::mib(8),
+            datagram_buffer: ByteSize::kib(256),
             socket_buffer: ByteSize::mib(1),
             calls_max: 4_096,
             outbox_max: ByteSize::mib(32),
@@ -111,6 +116,7 @@ impl Config {
             ("stream_window", self.stream_window, ByteSize::kib(16)),
             ("connection_window", self.connection_window, self.stream_window),
             ("send_window", self.send_window, ByteSize::kib(16)),
+            ("datagram_buffer", self.datagram_buffer, ByteSize::kib(16)),
         ];
         if let Some((key, count, least)) = counts.iter().find(|(_, count, least)| count < least) {
             return Err(Error::fatal(format!("{key} of {count} is below the least, {least}")));

@@ -125,6 +125,7 @@ fn window(key: &str, size: ByteSize) -> Result<VarInt, Error> {
 fn transport_config(config: &Config) -> Result<TransportConfig, Error> {
     let idle = IdleTimeout::try_from(config.idle_timeout)
         .map_err(|e| Error::fatal(format!("idle_timeout of {:?}: {e}", config.idle_timeout)))?;
+    let buffer = usize::try_from(config.datagram_buffer.as_u64()).unwrap_or(usize::MAX);
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(Some(idle))
@@ -134,7 +135,8 @@ fn transport_config(config: &Config) -> Result<TransportConfig, Error> {
         .stream_receive_window(window("stream_window", config.stream_window)?)
         .receive_window(window("connection_window", config.connection_window)?)
         .send_window(config.send_window.as_u64())
-        .datagram_receive_buffer_size(None);
+        .datagram_receive_buffer_size(Some(buffer))
+        .datagram_send_buffer_size(buffer);
     Ok(transport)
 }
 

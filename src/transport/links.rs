@@ -63,6 +63,14 @@ impl Links {
         };
         slots.values().filter_map(link).collect()
     }
+
+    /// Gives the link to a peer, if it is up.
+    pub(super) fn to(&self, peer: &Peer) -> Option<Arc<Link>> {
+        match self.0.lock().get(&peer.address)? {
+            Slot::Up(link) if link.is_up() && link.suits(peer) => Some(Arc::clone(link)),
+            Slot::Up(_) | Slot::Dialling(_) => None,
+        }
+    }
 }
 
 /// Gives the link to `peer`, dialling it if there is none.

@@ -1,4 +1,4 @@
-//! Bytes between nodes: one UDP socket, encrypted, both sides proven members, in framed streams and in calls.
+//! Bytes between nodes: one UDP socket, encrypted, both sides proven members, in framed streams, calls and datagrams.
 //!
 //! Owns the engines `quinn`, `rustls`, `rcgen` and `ring`, the hello, the frames and the limits on what a peer or a stranger
 //! may cost. Does not know what the bytes mean, and retries nothing on its own. Invariants: a node sends only on the
@@ -16,6 +16,7 @@ mod calls;
 mod close;
 mod config;
 mod credentials;
+mod datagrams;
 mod endpoint;
 mod error;
 mod frame;
@@ -35,12 +36,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 
 pub use self::calls::serve_calls;
 pub use self::config::{Config, FrameMax};
 pub use self::credentials::{Credentials, Secret};
+pub use self::datagrams::{DATAGRAM_MAX, Datagram, DatagramReport, Datagrams};
 pub use self::endpoint::Socket;
 pub use self::error::Error;
 pub use self::frame::{FrameReceiver, FrameSender};
@@ -134,6 +136,7 @@ struct Shared {
     links: links::Links,
     guests: Arc<accept::Guests>,
     callers: calls::Callers,
+    mail: datagrams::Mail,
     notices: notice::Notices,
 }
 
@@ -166,6 +169,7 @@ impl Transport {
             links: links::Links::default(),
             guests: Arc::default(),
             callers: calls::Callers::default(),
+            mail: datagrams::Mail::default(),
             notices: notice::Notices::default(),
         });
         let (inbox_tx, inbox) = mpsc::channel(INCOMING_MAX);
@@ -224,6 +228,27 @@ impl Transport {
         deadline: Duration,
     ) -> Result<Bytes, Error> {
         calls::call(&self.0.0, peer, purpose, request, deadline).await
+    }
+
+    /// Sends a datagram to `peer`, if there is a link to it: it dials none. It may be lost, come late or not be sent at all, and
+    /// nobody is told; it never waits. What is to be sent faster than the network takes it makes older ones give way.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] above [`DATAGRAM_MAX`]; [`Error::NotSent`] when no link is up.
+    pub fn datagram(&self, peer: &Peer, class: Class, body: BytesMut) -> Result<(), Error> {
+        datagrams::send(&self.0.0, peer, class, body)
+    }
+
+    /// Where the datagrams of peers come out; taken a second time, none do.
+    #[must_use]
+    pub fn datagrams(&self) -> Datagrams {
+        self.0.0.mail.take_inbox()
+    }
+
+    /// Tells how datagrams have fared.
+    #[must_use]
+    pub fn datagram_report(&self) -> DatagramReport {
+        self.0.0.mail.report()
     }
 
     /// Gives lanes for messages that may be lost: pushed without waiting, dropped when a peer is slow or not there.

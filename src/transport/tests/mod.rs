@@ -4,6 +4,7 @@
 //! Invariant: no test waits for real time, but for the one over loopback.
 
 mod calls;
+mod datagrams;
 mod faults;
 mod meeting;
 mod strangers;
