@@ -117,6 +117,9 @@ impl Client {
                 }
                 return Ok(Arrival::Reply(reply));
             }
+            // What was handed out goes, so that a stream which never pauses takes no more and more memory.
+            self.unread.drain(..self.start);
+            self.start = 0;
             self.unread.reserve(READ_AHEAD);
             match timeout_at(deadline, self.stream.read_buf(&mut self.unread)).await {
                 Err(_) => return Ok(Arrival::Nothing),

@@ -20,7 +20,7 @@ use cluster_tests::observers;
 use cluster_tests::process::{Cluster, RedisServer, redis_server};
 use cluster_tests::script::{self, Flavour, Target};
 use cluster_tests::survivor;
-use cluster_tests::{counters, fleet, leaves, rolling};
+use cluster_tests::{counters, fleet, leaves, rolling, rounds};
 
 #[derive(Debug, Parser)]
 #[command(about = "Tests whole clusters from outside")]
@@ -56,6 +56,8 @@ enum Tool {
     /// A program with a node and listeners inside; a part of `fanout`
     #[command(hide = true)]
     FanoutProgram(fanout::embed::Line),
+    /// Subscribes at one node and publishes at another at once, again and again
+    Rounds(rounds::Line),
     /// Binds state through a RESP door and holds it; a part of `bound`
     #[command(hide = true)]
     Hold(bound::HoldLine),
@@ -130,6 +132,7 @@ async fn main() -> ExitCode {
         Tool::Million(line) => million::run(&line).await,
         Tool::Fanout(line) => fanout::run(&line).await,
         Tool::FanoutProgram(line) => fanout::embed::run(&line).await,
+        Tool::Rounds(line) => unless_told_to_stop(rounds::run(&line)).await,
         Tool::With(line) => with_servers(&line).await,
         Tool::Script(line) => run_scripts(&line).await,
     };
