@@ -11,7 +11,11 @@ use crate::process::http_get;
 
 /// All samples of one or more nodes, summed up by the names of their metrics.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counters(BTreeMap<String, u64>);
+pub struct Counters {
+    sums: BTreeMap<String, u64>,
+    /// The lines as they came.
+    samples: Vec<(String, u64)>,
+}
 
 impl Counters {
     /// Asks all `doors`.
@@ -36,15 +40,27 @@ impl Counters {
             // Labels may hold blanks, the value holds none.
             let Some((name, value)) = line.rsplit_once(' ') else { continue };
             let Ok(value) = value.parse::<u64>() else { continue };
+            self.samples.push((name.to_owned(), value));
             let name = name.split('{').next().unwrap_or(name);
-            *self.0.entry(name.to_owned()).or_default() += value;
+            *self.sums.entry(name.to_owned()).or_default() += value;
         }
     }
 
     /// Gives a sum, if anybody told it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<u64> {
-        self.0.get(name).copied()
+        self.sums.get(name).copied()
+    }
+
+    /// Gives the samples of one metric by the values of a label.
+    #[must_use]
+    pub fn by(&self, name: &str, label: &str) -> BTreeMap<String, u64> {
+        let value = |sample: &str| {
+            let labels = sample.strip_prefix(name)?.strip_prefix('{')?;
+            let (_, rest) = labels.split_once(&format!("{label}=\""))?;
+            Some(rest.split('"').next()?.to_owned())
+        };
+        self.samples.iter().filter_map(|(sample, count)| Some((value(sample)?, *count))).collect()
     }
 
     /// Gives how much a sum has grown since `earlier`.
@@ -66,6 +82,7 @@ mod tests {
         after.take("a_total{peer=\"n3\"} 4\nc 9\nd 1.5\n");
         assert_eq!((before.get("a_total"), before.get("c")), (Some(5), None));
         assert_eq!(after.since(&before, "a_total"), Some(4));
+        assert_eq!(before.by("a_total", "peer"), BTreeMap::from([("n 1".into(), 2), ("n2".into(), 3)]));
         assert_eq!((after.since(&before, "c"), after.since(&before, "d")), (Some(9), None));
     }
 }

@@ -20,7 +20,7 @@ use cluster_tests::observers;
 use cluster_tests::process::{Cluster, RedisServer, redis_server};
 use cluster_tests::script::{self, Flavour, Target};
 use cluster_tests::survivor;
-use cluster_tests::{counters, fleet, leaves, rolling, rounds};
+use cluster_tests::{counters, fleet, leaves, rolling, rounds, slow, traffic};
 
 #[derive(Debug, Parser)]
 #[command(about = "Tests whole clusters from outside")]
@@ -58,6 +58,10 @@ enum Tool {
     FanoutProgram(fanout::embed::Line),
     /// Subscribes at one node and publishes at another at once, again and again
     Rounds(rounds::Line),
+    /// Measures what a busy channel sends to nodes on which nobody listens to it
+    Traffic(traffic::Line),
+    /// Measures what a subscriber that reads nothing does to the others
+    Slow(slow::Line),
     /// Binds state through a RESP door and holds it; a part of `bound`
     #[command(hide = true)]
     Hold(bound::HoldLine),
@@ -133,6 +137,8 @@ async fn main() -> ExitCode {
         Tool::Fanout(line) => fanout::run(&line).await,
         Tool::FanoutProgram(line) => fanout::embed::run(&line).await,
         Tool::Rounds(line) => unless_told_to_stop(rounds::run(&line)).await,
+        Tool::Traffic(line) => run_traffic(&line).await,
+        Tool::Slow(line) => slow::run(&line).await,
         Tool::With(line) => with_servers(&line).await,
         Tool::Script(line) => run_scripts(&line).await,
     };
@@ -140,6 +146,18 @@ async fn main() -> ExitCode {
         eprintln!("cluster-tests: {failure}");
         ExitCode::FAILURE
     })
+}
+
+async fn run_traffic(line: &traffic::Line) -> Outcome<ExitCode> {
+    let network = match network::enter()? {
+        Entered::Inside(network) => Some(network),
+        Entered::Ended(code) => return Ok(code),
+        Entered::Missing(reason) => {
+            println!("left out: bytes on the wire between each two nodes, because {reason}");
+            None
+        }
+    };
+    unless_told_to_stop(traffic::run(line, network)).await
 }
 
 async fn run_counters(line: &counters::Line) -> Outcome<ExitCode> {

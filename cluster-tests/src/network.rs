@@ -5,7 +5,7 @@
 //! reaches every node whatever is cut, and nothing appears in the machine's own network. Invariant: all of it lies in
 //! private network, mount and process namespaces, which the kernel takes down with the test program, however that ends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -122,6 +122,61 @@ impl Network {
     }
 }
 
+impl Network {
+    /// Counts from now on what goes from each node to each other one.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn count(&self) -> Outcome {
+        let mut counters = String::new();
+        let mut rules = String::new();
+        for (from, to) in isolate_all(&self.slots) {
+            let (source, target) = (address(from), address(to));
+            counters += &format!("counter c{from}_{to} {{ }}\n");
+            rules += &format!("ip saddr {source} ip daddr {target} counter name c{from}_{to}\n");
+        }
+        let chain = "chain pairs {\ntype filter hook forward priority 1; policy accept;\n";
+        nft(&format!("table bridge traffic {{\n{counters}{chain}{rules}}}\n}}\n"))
+    }
+
+    /// Gives the bytes of the IP packets that have gone from each node to each other one since [`Network::count`]. Packets that
+    /// the kernel carries in one piece count with one header.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn counted(&self) -> Outcome<BTreeMap<Cut, u64>> {
+        let line = ["-j", "list", "counters", "table", "bridge", "traffic"];
+        let output = Command::new("nft").args(line).output()?;
+        told("nft list counters", &output)?;
+        counters(&String::from_utf8_lossy(&output.stdout))
+    }
+}
+
+/// Reads nft's list of counters.
+fn counters(text: &str) -> Outcome<BTreeMap<Cut, u64>> {
+    let list: serde_json::Value = serde_json::from_str(text)
+        .map_err(|error| Failure::new(format!("nft list counters: {error}")))?;
+    let items = list.pointer("/nftables").and_then(serde_json::Value::as_array);
+    let mut counted = BTreeMap::new();
+    for counter in items.into_iter().flatten().filter_map(|item| item.get("counter")) {
+        let name = counter.pointer("/name").and_then(serde_json::Value::as_str);
+        let pair = name.and_then(|name| name.strip_prefix('c')?.split_once('_'));
+        let bytes = counter.pointer("/bytes").and_then(serde_json::Value::as_u64);
+        if let (Some((from, to)), Some(bytes)) = (pair, bytes)
+            && let (Ok(from), Ok(to)) = (from.parse(), to.parse())
+        {
+            counted.insert((from, to), bytes);
+        }
+    }
+    Ok(counted)
+}
+
+/// Every directed pair.
+fn isolate_all(slots: &BTreeSet<usize>) -> BTreeSet<Cut> {
+    let all: Vec<usize> = slots.iter().copied().collect();
+    all.iter().flat_map(|one| mute(*one, &all)).collect()
+}
+
 fn address(slot: usize) -> IpAddr {
     Ipv4Addr::new(10, 77, 0, u8::try_from(slot).unwrap_or(BRIDGE)).into()
 }
@@ -179,6 +234,17 @@ pub fn halves(here: &[usize], there: &[usize]) -> BTreeSet<Cut> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_are_read_by_their_pairs() {
+        let text = r#"{"nftables": [{"metainfo": {"version": "1"}},
+            {"counter": {"family": "bridge", "name": "c1_12", "packets": 3, "bytes": 450}},
+            {"counter": {"family": "bridge", "name": "other", "packets": 3, "bytes": 1}}]}"#;
+        assert_eq!(counters(text), Ok(BTreeMap::from([((1, 12), 450)])));
+        assert!(counters("no").is_err());
+        let pairs = isolate_all(&BTreeSet::from([1, 2]));
+        assert_eq!(pairs, BTreeSet::from([(1, 2), (2, 1)]));
+    }
 
     #[test]
     fn cuts_are_directed_pairs() {

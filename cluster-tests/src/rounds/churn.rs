@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 
 use super::board::{Board, busy};
 use super::sequence::Orders;
@@ -17,9 +17,10 @@ use crate::client::{Client, encode};
 use crate::door::Door;
 use crate::failure::{Failure, Outcome};
 use crate::heard::{self, Heard, hear};
+use crate::pace::Pace;
 
-/// Between two batches of commands of one client.
-const TICK: Duration = Duration::from_millis(10);
+/// Between two attempts to connect.
+const PAUSE: Duration = Duration::from_millis(10);
 /// How many channels all listeners hold together.
 const HELD: usize = 2_000;
 /// How many replies a publisher may wait for; it lets ticks pass until they come.
@@ -73,7 +74,7 @@ impl Roamer {
             None => Err(Failure::new("no door")),
         };
         if opened.is_err() {
-            sleep(TICK).await;
+            sleep(PAUSE).await;
         }
         opened
     }
@@ -201,37 +202,4 @@ struct Listener {
     /// To be confirmed as unsubscribed, in this order.
     leaving: VecDeque<usize>,
     orders: Orders,
-}
-
-/// How many commands are due at each tick, so that the rate is kept on average.
-struct Pace {
-    ticks: tokio::time::Interval,
-    begun: Instant,
-    rate: f64,
-    sent: usize,
-}
-
-impl Pace {
-    fn new(rate: f64) -> Self {
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { ticks, begun: Instant::now(), rate, sent: 0 }
-    }
-
-    /// Waits for the next tick.
-    ///
-    /// # Cancel safety
-    /// Safe: what was not given is due at the next tick.
-    async fn due(&mut self) -> usize {
-        self.ticks.tick().await;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a number of commands, far below what a double holds"
-        )]
-        let all = (self.begun.elapsed().as_secs_f64() * self.rate) as usize;
-        let due = all.saturating_sub(self.sent);
-        self.sent = all;
-        due
-    }
 }

@@ -79,7 +79,7 @@ pub(super) async fn run(
                 next_voter = Instant::now() + VOTERS;
             }
             let role = if is_voter_due { " (a voter)" } else { "" };
-            if chance.below(2) == 0 {
+            if chance.below(3) > 0 {
                 group.kill(slot).await?;
                 events.kills += 1;
                 format!("killed n{slot}{role}")
