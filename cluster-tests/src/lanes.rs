@@ -82,7 +82,10 @@ mod tests {
         after.take("a_total{peer=\"n3\"} 4\nc 9\nd 1.5\n");
         assert_eq!((before.get("a_total"), before.get("c")), (Some(5), None));
         assert_eq!(after.since(&before, "a_total"), Some(4));
-        assert_eq!(before.by("a_total", "peer"), BTreeMap::from([("n 1".into(), 2), ("n2".into(), 3)]));
+        assert_eq!(
+            before.by("a_total", "peer"),
+            BTreeMap::from([("n 1".into(), 2), ("n2".into(), 3)])
+        );
         assert_eq!((after.since(&before, "c"), after.since(&before, "d")), (Some(9), None));
     }
 }

@@ -114,7 +114,8 @@ async fn phases(line: &Line, group: &mut Group) -> Outcome {
     };
     let others = silent(&[SLOTS.1]);
     idle.tell("nobody publishes", &silent(&[]));
-    before.tell("every message on a channel of its own, which nobody can have pruned", &silent(&[]));
+    before
+        .tell("every message on a channel of its own, which nobody can have pruned", &silent(&[]));
     settling.tell("the first second of one channel with a listener on n2", &others);
     after.tell("one channel with a listener on n2, from then on", &others);
     after.tell("the same, to the node with the listener", &[SLOTS.1]);
@@ -151,12 +152,15 @@ fn settles(
         let shares: Vec<(usize, f64)> = slots
             .iter()
             .filter_map(|slot| {
-                let (idle, before, after) = (of(idle, *slot)?, of(before, *slot)?, of(after, *slot)?);
+                let (idle, before, after) =
+                    (of(idle, *slot)?, of(before, *slot)?, of(after, *slot)?);
                 Some((*slot, (after - idle).max(0.0) / (before - idle).max(1.0)))
             })
             .collect();
         let Some((slot, most)) = shares.iter().max_by(|a, b| a.1.total_cmp(&b.1)) else {
-            figures::left_out(format!("the share of the flood that goes on {name}, because nobody counts it"));
+            figures::left_out(format!(
+                "the share of the flood that goes on {name}, because nobody counts it"
+            ));
             continue;
         };
         figures::figure(format!(
@@ -166,7 +170,8 @@ fn settles(
             shares.len()
         ));
         if *most > SHARE_MAX {
-            wrong.push(format!("{:.1} % of the flood go on {name} to n{slot} {what}", most * 100.0));
+            wrong
+                .push(format!("{:.1} % of the flood go on {name} to n{slot} {what}", most * 100.0));
         }
     }
     wrong
@@ -244,7 +249,9 @@ impl Reading {
         let whole = self.whole.map_or_else(String::new, |whole| {
             format!("; between all nodes {:.1} kB/s on the wire", whole / 1e3)
         });
-        figures::figure(format!("traffic: {what}: {wire} on the wire from n1, {lane} on its lanes{whole}"));
+        figures::figure(format!(
+            "traffic: {what}: {wire} on the wire from n1, {lane} on its lanes{whole}"
+        ));
     }
 }
 
@@ -313,7 +320,9 @@ impl Publisher {
     /// Stops it, and gives how many it has published.
     async fn stop(self) -> Outcome<u64> {
         self.stop.send_replace(true);
-        self.task.await.map_err(|error| Failure::new(format!("the publisher broke: {error}")))??;
+        self.task
+            .await
+            .map_err(|error| Failure::new(format!("the publisher broke: {error}")))??;
         Ok(self.sent.load(Ordering::Acquire))
     }
 }
@@ -434,12 +443,16 @@ mod tests {
 
     #[test]
     fn what_goes_on_is_compared_with_the_flood() {
-        let (idle, before) = (reading(&[(3, 10.0), (4, 10.0)]), reading(&[(3, 1010.0), (4, 1010.0)]));
+        let (idle, before) =
+            (reading(&[(3, 10.0), (4, 10.0)]), reading(&[(3, 1010.0), (4, 1010.0)]));
         let quiet = reading(&[(3, 12.0), (4, 59.0)]);
         assert!(settles("", &[3, 4], &idle, &before, &quiet).is_empty());
         let loud = reading(&[(3, 12.0), (4, 61.0)]);
         let wrong = settles("", &[3, 4], &idle, &before, &loud);
-        assert!(wrong.len() == 1 && wrong[0].starts_with("5.1 % of the flood go on on the wire to n4"), "{wrong:?}");
+        assert!(
+            wrong.len() == 1 && wrong[0].starts_with("5.1 % of the flood go on on the wire to n4"),
+            "{wrong:?}"
+        );
         assert!(settles("", &[3, 4], &idle, &before, &before).len() == 1, "nothing was pruned");
     }
 

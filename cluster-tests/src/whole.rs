@@ -68,7 +68,8 @@ impl Whole {
         let missing = number.saturating_sub(before + 1);
         let told = std::mem::take(&mut self.pending);
         if missing != told {
-            self.broken.push(format!("{missing} are missing before {number}, and {told} were told"));
+            self.broken
+                .push(format!("{missing} are missing before {number}, and {told} were told"));
         }
     }
 }

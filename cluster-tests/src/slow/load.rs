@@ -72,7 +72,8 @@ impl Load {
         let (begun, before) = (Instant::now(), self.delivered());
         sleep(time).await;
         let count = self.delivered() - before;
-        let is_broken = self.publisher.is_finished() || self.readers.iter().any(JoinHandle::is_finished);
+        let is_broken =
+            self.publisher.is_finished() || self.readers.iter().any(JoinHandle::is_finished);
         if is_broken {
             return Err(Failure::new("the publisher or a reader has ended early"));
         }
@@ -151,7 +152,9 @@ async fn read(mut client: Client, shared: Arc<Shared>) -> Outcome<Whole> {
             Heard::Nothing => {
                 let published = shared.sent.load(Ordering::Acquire);
                 let is_late = last_heard.elapsed() > DEADLINE;
-                if shared.is_over.load(Ordering::Acquire) && (whole.last() == Some(published) || is_late) {
+                if shared.is_over.load(Ordering::Acquire)
+                    && (whole.last() == Some(published) || is_late)
+                {
                     whole.end(published);
                     return Ok(whole);
                 }

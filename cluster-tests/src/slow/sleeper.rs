@@ -93,7 +93,10 @@ impl Sleeper {
                 }
                 Heard::Closed => return Err(Failure::new("it was cut off in spite of its policy")),
                 Heard::Nothing => return Err(Failure::new("awake, it hears nothing")),
-                Heard::Message { .. } | Heard::Confirmed { .. } | Heard::Lost(_) | Heard::Reply(_) => {
+                Heard::Message { .. }
+                | Heard::Confirmed { .. }
+                | Heard::Lost(_)
+                | Heard::Reply(_) => {
                     pushes += usize::from(matches!(heard, Heard::Lost(_)));
                     take(&mut self.whole, heard)?;
                 }
@@ -113,7 +116,9 @@ impl Sleeper {
             match hear(&mut self.client, DEADLINE).await? {
                 Heard::Message { .. } => got += 1,
                 Heard::Closed => return Ok(got),
-                Heard::Nothing => return Err(Failure::new("it was cut off, and its connection is open")),
+                Heard::Nothing => {
+                    return Err(Failure::new("it was cut off, and its connection is open"));
+                }
                 Heard::Confirmed { .. } | Heard::Lost(_) | Heard::Reply(_) => {}
             }
         }
@@ -153,12 +158,15 @@ pub(super) async fn replace_until(node: &Node, end: Instant) -> Outcome<Vec<Cut>
 
 /// Tells whether a line of a node's log says that a subscriber was cut off.
 pub(super) fn is_cut(line: &str) -> bool {
-    ["too slow", "overflow", "cut off", "fell behind", "output buffer"].iter().any(|word| line.contains(word))
+    ["too slow", "overflow", "cut off", "fell behind", "output buffer"]
+        .iter()
+        .any(|word| line.contains(word))
 }
 
 /// Gives how many subscribers the node says it has cut off.
 pub(super) async fn counted_cuts(node: &Node) -> Outcome<Option<u64>> {
-    let door = Door { slot: 0, id: node.id.clone(), resp: node.resp, http: node.http, password: None };
+    let door =
+        Door { slot: 0, id: node.id.clone(), resp: node.resp, http: node.http, password: None };
     Ok(Counters::read(&[door]).await?.get(CUTS))
 }
 
