@@ -8,12 +8,12 @@ use std::time::Duration;
 use super::config::ClusterConfig;
 use super::lifecycle::Phase;
 use super::status::{
-    ClusterStatus, FollowStatus, ManagerStatus, MemberStatus, NodeStatus, RaftStatus, Role, State,
-    Status,
+    ClusterStatus, FollowStatus, LaneStatus, ManagerStatus, MemberStatus, NodeStatus, RaftStatus,
+    Role, State, Status,
 };
 use super::{Error, Node};
 use crate::ids::NodeId;
-use crate::{consensus, membership};
+use crate::{consensus, membership, pubsub};
 
 /// How entries come to this node, and whom it feeds.
 fn follow(raft: &consensus::Status) -> FollowStatus {
@@ -26,6 +26,25 @@ fn follow(raft: &consensus::Status) -> FollowStatus {
         delay_p99_ms: millis(raft.lag.delay_p99),
         snapshot_chunks: raft.chunks,
         feeds: u64::try_from(raft.feeds).unwrap_or(u64::MAX),
+    }
+}
+
+/// What the lanes to and from one node have carried.
+fn lane(report: &pubsub::LaneReport) -> LaneStatus {
+    LaneStatus {
+        peer: report.peer,
+        up: report.is_up,
+        queued_bytes: report.queued_bytes,
+        dropped: report.dropped,
+        sent: report.sent,
+        sent_bytes: report.sent_bytes,
+        withheld: report.withheld,
+        prunes_held: report.prunes_held,
+        prunes_made: report.prunes_made,
+        grafts: report.grafts,
+        reconnects: report.reconnects,
+        received: report.received,
+        missed: report.missed,
     }
 }
 
@@ -60,6 +79,7 @@ impl Node {
             follow: follow(&raft),
             voters: raft.voters.clone(),
             members: self.members(&raft),
+            lanes: self.pubsub().lane_report().iter().map(lane).collect(),
             sessions: raft.sessions as u64,
             bound: raft.bound.values().map(|count| *count as u64).sum(),
             waiting: raft.waiting as u64,

@@ -27,6 +27,8 @@ pub struct Status {
     pub voters: Vec<NodeId>,
     /// All nodes that this one knows of, itself too, in the order of their ids.
     pub members: Vec<MemberStatus>,
+    /// The lanes on which messages go to and come from each other node, in the order of their ids.
+    pub lanes: Vec<LaneStatus>,
     /// How many processes have an open session in the replicated state.
     pub sessions: u64,
     /// How many keys, fields, members and shares of counters are bound to sessions.
@@ -132,6 +134,38 @@ pub struct FollowStatus {
     pub snapshot_chunks: u64,
     /// How many nodes this one feeds.
     pub feeds: u64,
+}
+
+/// The two lanes of messages between this node and one other, since the lane to it began.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LaneStatus {
+    /// The other node.
+    #[serde(serialize_with = "text")]
+    pub peer: NodeId,
+    /// Whether messages go to it at once; if not they wait.
+    pub up: bool,
+    /// How many bytes wait for it.
+    pub queued_bytes: u64,
+    /// How many messages to it were dropped because too much waited.
+    pub dropped: u64,
+    /// How many messages were sent to it.
+    pub sent: u64,
+    /// How many bytes they had, with all that stands around them.
+    pub sent_bytes: u64,
+    /// How many messages were not sent to it because nobody there listens to their channel.
+    pub withheld: u64,
+    /// Of how many channels it has said so.
+    pub prunes_held: u64,
+    /// Of how many channels this node has said so to it.
+    pub prunes_made: u64,
+    /// How often this node has asked it for such channels again.
+    pub grafts: u64,
+    /// How often the lane to it was opened again.
+    pub reconnects: u64,
+    /// How many messages came from it.
+    pub received: u64,
+    /// How many messages from it are known to be missing.
+    pub missed: u64,
 }
 
 /// What a node is in agreement.

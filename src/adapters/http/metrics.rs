@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use crate::node::status::{Role, State, Status};
+use crate::node::status::{LaneStatus, Role, State, Status};
 
 /// Writes the metrics of one moment.
 pub(super) fn text(status: &Status) -> String {
@@ -54,7 +54,58 @@ pub(super) fn text(status: &Status) -> String {
     gauge(&mut out, "quorate_bound", bound, status.bound);
     gauge(&mut out, "quorate_waiting", "Clients that wait for a list element.", status.waiting);
     gauge(&mut out, "quorate_cluster_epoch", "The epoch of the cluster.", cluster.epoch);
+    lanes(&mut out, &status.lanes);
     out
+}
+
+/// What is told of each lane: kind, name, help and where the number is.
+type Column = (&'static str, &'static str, &'static str, fn(&LaneStatus) -> u64);
+
+const LANES: [Column; 12] = [
+    ("gauge", "quorate_lane_up", "Whether messages go to the peer at once.", |lane| {
+        u64::from(lane.up)
+    }),
+    ("gauge", "quorate_lane_queued_bytes", "Bytes of messages that wait for the peer.", |lane| {
+        lane.queued_bytes
+    }),
+    ("counter", "quorate_lane_dropped_total", "Messages to the peer that were dropped.", |lane| {
+        lane.dropped
+    }),
+    ("counter", "quorate_lane_sent_total", "Messages sent to the peer.", |lane| lane.sent),
+    ("counter", "quorate_lane_sent_bytes_total", "Bytes of those messages.", |lane| {
+        lane.sent_bytes
+    }),
+    ("counter", "quorate_lane_withheld_total", "Messages nobody at the peer listens to.", |lane| {
+        lane.withheld
+    }),
+    ("gauge", "quorate_lane_prunes_held", "Channels nobody at the peer listens to.", |lane| {
+        lane.prunes_held
+    }),
+    ("gauge", "quorate_lane_prunes_made", "Channels the peer does not send here.", |lane| {
+        lane.prunes_made
+    }),
+    ("counter", "quorate_lane_grafts_total", "Requests to send such channels again.", |lane| {
+        lane.grafts
+    }),
+    ("counter", "quorate_lane_reconnects_total", "Times the lane was opened again.", |lane| {
+        lane.reconnects
+    }),
+    ("counter", "quorate_lane_received_total", "Messages that came from the peer.", |lane| {
+        lane.received
+    }),
+    ("counter", "quorate_lane_missed_total", "Messages from the peer that are missing.", |lane| {
+        lane.missed
+    }),
+];
+
+/// Writes one sample for each lane under the name of each metric.
+fn lanes(out: &mut String, lanes: &[LaneStatus]) {
+    for (kind, name, help, value) in LANES {
+        head(out, kind, name, help);
+        for lane in lanes {
+            sample(out, &format!("{name}{{peer=\"{}\"}}", lane.peer), value(lane));
+        }
+    }
 }
 
 fn count(number: usize) -> u64 {
@@ -70,9 +121,17 @@ fn counter(out: &mut String, name: &str, help: &str, value: u64) {
 }
 
 fn metric(out: &mut String, kind: &str, name: &str, help: &str, value: u64) {
-    let family = name.split('{').next().unwrap_or(name);
-    writeln!(out, "# HELP {family} {help}\n# TYPE {family} {kind}\n{name} {value}")
+    head(out, kind, name.split('{').next().unwrap_or(name), help);
+    sample(out, name, value);
+}
+
+fn head(out: &mut String, kind: &str, family: &str, help: &str) {
+    writeln!(out, "# HELP {family} {help}\n# TYPE {family} {kind}")
         .expect("writing to a string cannot fail");
+}
+
+fn sample(out: &mut String, name: &str, value: u64) {
+    writeln!(out, "{name} {value}").expect("writing to a string cannot fail");
 }
 
 fn escaped(value: &str) -> String {

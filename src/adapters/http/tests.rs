@@ -14,7 +14,8 @@ use super::{Config, Error, Server};
 use crate::consensus::{Recovered, Refusal};
 use crate::ids::{FormationId, NodeId};
 use crate::node::status::{
-    ClusterStatus, FollowStatus, MemberStatus, NodeStatus, RaftStatus, Role, State, Status,
+    ClusterStatus, FollowStatus, LaneStatus, MemberStatus, NodeStatus, RaftStatus, Role, State,
+    Status,
 };
 
 fn status(state: State, reason: Option<&str>) -> Status {
@@ -55,10 +56,29 @@ fn status(state: State, reason: Option<&str>) -> Status {
             session: Some("s5".to_owned()),
             bound: 3,
         }],
+        lanes: vec![lane(0xb2, 100), lane(0xc3, 200)],
         sessions: 1,
         bound: 3,
         waiting: 0,
         manager: None,
+    }
+}
+
+fn lane(peer: u64, sent: u64) -> LaneStatus {
+    LaneStatus {
+        peer: NodeId::from_random(peer),
+        up: true,
+        queued_bytes: 0,
+        dropped: 0,
+        sent,
+        sent_bytes: 150 * sent,
+        withheld: 7,
+        prunes_held: 2,
+        prunes_made: 3,
+        grafts: 1,
+        reconnects: 0,
+        received: 9,
+        missed: 0,
     }
 }
 
@@ -122,6 +142,10 @@ async fn metrics_are_prometheus_text_with_escaped_labels() {
     assert!(
         text.contains("# TYPE quorate_raft_applied_total counter\nquorate_raft_applied_total 12\n")
     );
+    let lanes = "# TYPE quorate_lane_sent_bytes_total counter\n\
+                 quorate_lane_sent_bytes_total{peer=\"00000000000b2\"} 15000\n\
+                 quorate_lane_sent_bytes_total{peer=\"00000000000c3\"} 30000\n";
+    assert!(text.contains(lanes), "{text}");
     for line in text.lines() {
         assert!(line.starts_with('#') || line.rsplit_once(' ').unwrap().1.parse::<u64>().is_ok());
     }
