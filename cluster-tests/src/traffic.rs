@@ -159,19 +159,21 @@ fn settles(
             .collect();
         let Some((slot, most)) = shares.iter().max_by(|a, b| a.1.total_cmp(&b.1)) else {
             figures::left_out(format!(
-                "the share of the flood that goes on {name}, because nobody counts it"
+                "the share of the flood that is still sent {name}, because nobody counts it"
             ));
             continue;
         };
         figures::figure(format!(
-            "traffic: share of the flood that goes on {name} {what}, beside what flows when nobody publishes: at most \
+            "traffic: share of the flood that is still sent {name} {what}, beside what flows when nobody publishes: at most \
              {:.2} % (to n{slot}), of {} nodes without a listener",
             most * 100.0,
             shares.len()
         ));
         if *most > SHARE_MAX {
-            wrong
-                .push(format!("{:.1} % of the flood go on {name} to n{slot} {what}", most * 100.0));
+            wrong.push(format!(
+                "{:.1} % of the flood are still sent {name} to n{slot} {what}",
+                most * 100.0
+            ));
         }
     }
     wrong
@@ -450,7 +452,8 @@ mod tests {
         let loud = reading(&[(3, 12.0), (4, 61.0)]);
         let wrong = settles("", &[3, 4], &idle, &before, &loud);
         assert!(
-            wrong.len() == 1 && wrong[0].starts_with("5.1 % of the flood go on on the wire to n4"),
+            wrong.len() == 1
+                && wrong[0].starts_with("5.1 % of the flood are still sent on the wire to n4"),
             "{wrong:?}"
         );
         assert!(settles("", &[3, 4], &idle, &before, &before).len() == 1, "nothing was pruned");

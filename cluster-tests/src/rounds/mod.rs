@@ -26,7 +26,6 @@ use self::order::{Pair, Seen};
 use self::tally::Tally;
 use self::worker::{Way, Worker};
 use crate::chance::Chance;
-use crate::door::Door;
 use crate::failure::{Failure, Outcome};
 use crate::figures;
 use crate::lanes::Counters;
@@ -179,7 +178,7 @@ async fn all(line: &Line, group: &mut Group) -> Outcome {
     );
     let (shown, lasted) = shown?;
     let after = Counters::read(&group.open()).await?;
-    let counters = Between { before, after, doors: group.open() };
+    let counters = Between { before, after };
     judge(line, shown, &events?, &counters, lasted)
 }
 
@@ -228,7 +227,6 @@ fn background(
 struct Between {
     before: Counters,
     after: Counters,
-    doors: Vec<Door>,
 }
 
 impl Between {
@@ -282,30 +280,29 @@ fn judge(
 /// Tells how often channels were pruned and grafted. Fails where that never happened and should have.
 fn prunes(line: &Line, counters: &Between) -> Outcome {
     let name = line.name();
-    let (prunes, grafts) = (counters.grown(PRUNES), counters.grown(GRAFTS));
-    match (prunes, grafts) {
-        (Some(prunes), Some(grafts)) => {
-            let of = if line.fleet { " (by the nodes that live at the end)" } else { "" };
-            figures::figure(format!("{name}: {prunes} prunes, {grafts} grafts{of}"));
-            let is_needed = line.churn > 0 || line.fleet;
-            if is_needed && (prunes == 0 || grafts == 0) {
+    let of = if line.fleet { ", by the nodes that live at the end" } else { "" };
+    let is_needed = line.churn > 0 || line.fleet;
+    match (counters.after.get(PRUNED), counters.grown(GRAFTS)) {
+        (Some(pruned), Some(grafts)) => {
+            figures::figure(format!(
+                "{name}: {grafts} grafts of channels that were pruned, and {pruned} are pruned at the end: at least {} \
+                 prunes{of}",
+                grafts + pruned
+            ));
+            if is_needed && grafts == 0 {
                 return Err(Failure::new(format!("{name}: nothing was pruned and grafted again")));
             }
-            Ok(())
         }
-        _ if line.churn == 0 && !line.fleet => {
-            figures::left_out(format!(
-                "{name}: prunes and grafts, because the nodes do not count them"
-            ));
-            Ok(())
+        _ if is_needed => {
+            return Err(Failure::new(format!(
+                "{name}: the nodes do not tell their prunes and grafts"
+            )));
         }
-        _ => {
-            let doors = counters.doors.len();
-            Err(Failure::new(format!("{name}: none of {doors} nodes tells its prunes and grafts")))
-        }
+        _ => figures::left_out(format!("{name}: prunes, because the nodes do not count them")),
     }
+    Ok(())
 }
 
-/// The counters of prunes and grafts that a node was sent or has sent.
-const PRUNES: &str = "quorate_lane_prunes_total";
+/// How many channels a node has pruned at its peers, and how often it has asked for such channels again.
+const PRUNED: &str = "quorate_lane_prunes_made";
 const GRAFTS: &str = "quorate_lane_grafts_total";

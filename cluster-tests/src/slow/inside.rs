@@ -17,7 +17,7 @@ use super::{CHANNEL, Line, Turn, judge, judge_memory};
 use crate::bound::embed;
 use crate::failure::{Failure, Outcome};
 use crate::figures;
-use crate::process::{Cluster, FORM_DEADLINE};
+use crate::process::FORM_DEADLINE;
 use crate::whole::Whole;
 
 /// How long a message may take when one is due.
@@ -27,9 +27,12 @@ const READERS: usize = 2;
 
 /// Measures both policies.
 pub(super) async fn run(line: &Line) -> Outcome {
-    let cluster = Cluster::start(line.nodes).await?;
+    let cluster = line.cluster().await?;
     let seeds: Vec<_> = cluster.nodes.iter().map(|node| node.cluster).collect();
-    let config = embed::config(&seeds, &cluster.folder.path().join("secret"));
+    let mut config = embed::config(&seeds, &cluster.folder.path().join("secret"));
+    config.pubsub.subscriber.hard = format!("{} MiB", line.hard)
+        .parse()
+        .map_err(|error| Failure::new(format!("--hard: {error}")))?;
     let node = Node::start(config).await.map_err(|error| Failure::new(error.to_string()))?;
     let ready = timeout(FORM_DEADLINE, node.ready()).await;
     ready.map_err(|_| Failure::new("the node inside this program did not become ready"))?;
@@ -90,7 +93,7 @@ async fn turns(line: &Line, node: &Node, load: &Load, policy: Policy) -> Outcome
              numbers was told exactly"
         )),
     }
-    judge_memory(name, memory)?;
+    judge_memory(name, memory, line.growth_max())?;
     judge(name, &turns, line.ratio_min)?;
     if cut.is_empty() && lost == 0 {
         return Err(Failure::new(format!("{name}: nothing was lost; give more --time")));

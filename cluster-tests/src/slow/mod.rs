@@ -23,11 +23,9 @@ use crate::process::{Cluster, Node};
 
 /// The share of the delivery rate that the others must keep.
 const RATIO_MIN: f64 = 0.9;
-/// What one subscriber may hold at most, by the default of `pubsub.subscriber.hard`.
-const HARD: u64 = 32 << 20;
-/// How much more a process may hold while somebody does not read: the limit, the same once more for what messages weigh in
-/// memory beside their bytes, and some slack for buffers.
-const GROWTH_MAX: u64 = 3 * HARD;
+/// How much more a process may hold while somebody does not read than three times what may wait for a subscriber: buffers and
+/// what the allocator keeps. Three times, because a message weighs more in memory than its bytes.
+const SLACK: u64 = 48 << 20;
 /// The node at which the slow one is; it has readers, too.
 const PLACE: usize = 1;
 /// The channel.
@@ -54,6 +52,9 @@ pub struct Line {
     /// How many messages the publisher has under way
     #[arg(long, default_value_t = 512)]
     window: usize,
+    /// How many MiB of messages may wait for a subscriber; Redis' default
+    #[arg(long, default_value_t = 32)]
+    hard: u64,
     /// The least share of their rate that the others keep; lower it where phases are too short to be exact
     #[arg(long, default_value_t = RATIO_MIN)]
     ratio_min: f64,
@@ -62,6 +63,22 @@ pub struct Line {
 impl Line {
     fn time(&self) -> Duration {
         Duration::from_secs_f64(self.time)
+    }
+
+    /// How much more a process may hold while somebody does not read.
+    const fn growth_max(&self) -> u64 {
+        3 * (self.hard << 20) + SLACK
+    }
+
+    async fn cluster(&self) -> Outcome<Cluster> {
+        let hard = self.hard;
+        Cluster::start_with(self.nodes, |_, options, folder| {
+            let config = folder.join("slow.toml");
+            std::fs::write(&config, format!("[resp]\noutput_pubsub_hard_max = \"{hard} MiB\"\n"))?;
+            options.more = vec!["--config".to_owned(), config.display().to_string()];
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -123,7 +140,7 @@ fn judge(name: &str, turns: &[Turn], ratio_min: f64) -> Outcome {
 }
 
 /// Prints and judges what a process held.
-fn judge_memory(name: &str, memory: Memory) -> Outcome {
+fn judge_memory(name: &str, memory: Memory, growth_max: u64) -> Outcome {
     let Memory { before, peak, after } = memory;
     figures::figure(format!(
         "slow, {name}: resident memory of the process that it is connected to: {} MiB before, {} MiB at most, {} MiB after",
@@ -132,8 +149,8 @@ fn judge_memory(name: &str, memory: Memory) -> Outcome {
         after >> 20
     ));
     let growth = peak.saturating_sub(before);
-    if growth > GROWTH_MAX {
-        let (growth, limit) = (growth >> 20, GROWTH_MAX >> 20);
+    if growth > growth_max {
+        let (growth, limit) = (growth >> 20, growth_max >> 20);
         return Err(Failure::new(format!("it grew by {growth} MiB, more than {limit} MiB")));
     }
     Ok(())
@@ -146,7 +163,7 @@ fn place(cluster: &Cluster) -> Outcome<&Node> {
 /// The default policy: a slow one is cut off, and another one comes.
 async fn disconnect(line: &Line) -> Outcome {
     let name = "policy disconnect";
-    let cluster = Cluster::start(line.nodes).await?;
+    let cluster = line.cluster().await?;
     let node = place(&cluster)?;
     let load = Load::start(&cluster, line).await?;
     load.warm(line.time()).await?;
@@ -171,7 +188,7 @@ async fn disconnect(line: &Line) -> Outcome {
     let memory = watch.end().await?;
     load.end(name).await?;
     told_of_cuts(name, node, &cuts).await?;
-    judge_memory(name, memory)?;
+    judge_memory(name, memory, line.growth_max())?;
     judge(name, &turns, line.ratio_min)
 }
 
@@ -211,7 +228,7 @@ async fn told_of_cuts(name: &str, node: &Node, cuts: &[Cut]) -> Outcome {
 /// The policy that drops the oldest messages: the slow one stays, and is told how many.
 async fn oldest(line: &Line) -> Outcome {
     let name = "policy oldest";
-    let cluster = Cluster::start(line.nodes).await?;
+    let cluster = line.cluster().await?;
     let node = place(&cluster)?;
     if !sleeper::knows_policies(node).await? {
         figures::left_out(format!("slow, {name}, because the node knows no QUORATE.SUBSCRIBER"));
@@ -244,7 +261,7 @@ async fn oldest(line: &Line) -> Outcome {
         "slow, {name}: when they read again, {received} messages came and {lost} were told as lost; each gap in the numbers \
          was told exactly"
     ));
-    judge_memory(name, memory)?;
+    judge_memory(name, memory, line.growth_max())?;
     judge(name, &turns, line.ratio_min)?;
     if lost == 0 {
         return Err(Failure::new("nothing was dropped; give more --time or a larger --size"));
@@ -268,7 +285,7 @@ mod tests {
     #[test]
     fn memory_is_judged_by_its_peak() {
         let memory = |peak| Memory { before: 10, peak, after: 10 };
-        assert!(judge_memory("", memory(10 + GROWTH_MAX)).is_ok());
-        assert!(judge_memory("", memory(11 + GROWTH_MAX)).is_err());
+        assert!(judge_memory("", memory(110), 100).is_ok());
+        assert!(judge_memory("", memory(111), 100).is_err());
     }
 }
