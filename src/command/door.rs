@@ -128,6 +128,7 @@ pub(super) const PUBSUB_AND_TRANSACTIONS: &[Spec] = &[
         row("spublish", 3, "pubsub loading stale fast", "pubsub", "Sends to a shard channel."),
         (1, 1, 1),
     ),
+    row("quorate.subscriber", -1, OWN, "pubsub", "Chooses what a slow subscriber loses."),
     row("pubsub", -2, "", "pubsub", "Tells of channels and their subscribers."),
     row("pubsub|channels", -2, "pubsub loading stale", "pubsub", "Lists channels."),
     row("pubsub|numsub", -2, "pubsub loading stale", "pubsub", "Counts subscribers."),

@@ -12,7 +12,7 @@ use crate::node::bind::Patterns;
 use crate::node::notify::Flags;
 use crate::node::status::State;
 use crate::node::{self, Interrupt, Node};
-use crate::pubsub::{self, Kind, Subscriber};
+use crate::pubsub::{self, Kind, QueueLimits, Subscriber, SubscribersReport};
 
 /// What INFO and its kin tell of a node.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +68,11 @@ pub(super) trait Backend: Send + Sync + 'static {
         payload: Bytes,
     ) -> Result<BoxFuture<'static, u64>, pubsub::Error>;
 
-    fn subscriber(&self) -> Subscriber;
+    /// Opens a subscriber with those limits.
+    fn subscriber(&self, limits: QueueLimits) -> Subscriber;
+
+    /// What waits for this node's subscribers, and what they lost.
+    fn subscribers(&self) -> SubscribersReport;
 
     async fn channels(&self, kind: Kind, pattern: Option<Bytes>) -> Vec<Bytes>;
 
@@ -130,8 +134,12 @@ impl Backend for Node {
         Ok(Box::pin(self.publish(kind, channel, payload)?))
     }
 
-    fn subscriber(&self) -> Subscriber {
-        self.subscriber()
+    fn subscriber(&self, limits: QueueLimits) -> Subscriber {
+        self.pubsub().subscriber_with(limits)
+    }
+
+    fn subscribers(&self) -> SubscribersReport {
+        self.pubsub().subscribers_report()
     }
 
     async fn channels(&self, kind: Kind, pattern: Option<Bytes>) -> Vec<Bytes> {

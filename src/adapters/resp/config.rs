@@ -11,6 +11,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
+use crate::pubsub::QueueLimits;
+
 /// `[resp]`: the door for Redis clients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -53,8 +55,10 @@ pub struct Config {
     /// reads slowly is not read from until it catches up. Default 256 MiB. Raised: one client can claim more memory.
     /// Lowered: larger replies end the connection.
     pub output_max: ByteSize,
-    /// How many bytes of messages may wait for a subscribed client. Default 32 MiB, as in Redis. Raised: a slow subscriber
-    /// holds more memory. Lowered: a burst cuts off subscribers that would have caught up.
+    /// How many bytes of messages may wait for a subscribed client, beside about 128 KiB that are on their way to its socket.
+    /// Above it the client is cut off, or by its choice messages are dropped: see `QUORATE.SUBSCRIBER`. Default 32 MiB, as
+    /// in Redis. Raised: a slow subscriber holds more memory. Lowered: a burst cuts off subscribers that would have caught
+    /// up.
     pub output_pubsub_hard_max: ByteSize,
     /// How many bytes of messages may wait for a subscribed client for `output_pubsub_soft_time`. Default 8 MiB, as in
     /// Redis. Raised: a subscriber that stays behind holds more memory. Lowered: it is cut off at a smaller backlog.
@@ -71,6 +75,17 @@ pub struct Config {
     /// longer. Lowered: slow networks end connections.
     #[serde(with = "crate::time::duration_text")]
     pub timeout_write: Duration,
+}
+
+impl Config {
+    /// How far a subscribed client may fall behind.
+    pub(super) const fn queue_limits(&self) -> QueueLimits {
+        QueueLimits {
+            hard: self.output_pubsub_hard_max,
+            soft: self.output_pubsub_soft_max,
+            soft_time: self.output_pubsub_soft_time,
+        }
+    }
 }
 
 impl Default for Config {

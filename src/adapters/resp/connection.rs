@@ -8,14 +8,18 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::binding::Binder;
+use super::listening::Listening;
 use super::registry::Card;
 use super::server::Shared;
 use super::transaction::Transaction;
 use crate::command::Watched;
 use crate::consensus::Client;
 use crate::node;
-use crate::pubsub::{Delivery, Error as ListenError, Kind, Message, Subscriber};
+use crate::pubsub::{Delivery, Error as ListenError, Subscriber};
 use crate::resp::{Encoder, Version};
+
+/// How many bytes may wait for the socket before messages wait in their queue instead.
+const PUSH_ROOM: usize = 128 * 1024;
 
 /// The state of one connection.
 pub(super) struct Connection {
@@ -51,48 +55,6 @@ pub(super) enum Silence {
     Next,
     /// None is.
     All,
-}
-
-/// What the connection listens to.
-#[derive(Debug, Default)]
-pub(super) struct Listening {
-    /// Opened with the first subscription.
-    pub(super) subscriber: Option<Subscriber>,
-    pub(super) channels: usize,
-    pub(super) patterns: usize,
-    pub(super) sharded: usize,
-}
-
-impl Listening {
-    /// Tells whether it listens to anything.
-    pub(super) const fn is_any(&self) -> bool {
-        self.channels > 0 || self.patterns > 0 || self.sharded > 0
-    }
-
-    /// The number in the answer to a subscription of that kind: sharded channels are counted by themselves.
-    pub(super) const fn shown(&self, kind: Kind) -> usize {
-        match kind {
-            Kind::Channel | Kind::Pattern => self.channels.saturating_add(self.patterns),
-            Kind::Sharded => self.sharded,
-        }
-    }
-
-    /// The count of one kind.
-    pub(super) const fn count(&mut self, kind: Kind) -> &mut usize {
-        match kind {
-            Kind::Channel => &mut self.channels,
-            Kind::Pattern => &mut self.patterns,
-            Kind::Sharded => &mut self.sharded,
-        }
-    }
-
-    /// Waits for a message; for ever when nothing is listened to.
-    pub(super) async fn receive(&self) -> Result<Delivery, ListenError> {
-        match &self.subscriber {
-            Some(subscriber) => subscriber.receive().await,
-            None => std::future::pending().await,
-        }
-    }
 }
 
 impl Connection {
@@ -156,9 +118,8 @@ impl Connection {
 
     /// Writes a message as a push, or keeps it until EXEC's array is complete.
     pub(super) fn push(&mut self, delivery: &Delivery) {
-        let Delivery::Message(message) = delivery else { return };
         let to = if self.is_in_exec { &mut self.deferred } else { &mut self.out };
-        write_message(message, &mut Encoder::new(to, self.version));
+        self.listening.write(delivery, &mut Encoder::new(to, self.version));
     }
 
     /// Lets the pushes out that waited for the end of EXEC's array.
@@ -168,17 +129,37 @@ impl Connection {
         self.out.unsplit(deferred);
     }
 
-    /// Writes all messages that are here, as far as a batch goes.
+    /// Tells whether messages may be written: while much waits for the socket they stay in their queue, whose limits and
+    /// policies are for them.
+    pub(super) fn may_push(&self) -> bool {
+        self.out.len() < PUSH_ROOM
+    }
+
+    /// Writes the messages that are here, as far as there is room.
     pub(super) fn push_waiting(&mut self) -> Result<(), ListenError> {
-        const BATCH_BYTES: usize = 64 * 1024;
-        let start = self.out.len();
-        while let Some(subscriber) = &self.listening.subscriber {
+        while let Some(subscriber) = &self.listening.subscriber
+            && self.may_push()
+        {
             let Some(delivery) = subscriber.try_receive()? else { break };
             self.push(&delivery);
-            if self.out.len().saturating_sub(start) > BATCH_BYTES {
-                break;
-            }
         }
+        Ok(())
+    }
+
+    /// Writes all messages that are here, which are no more than the queue's limit, and none that comes meanwhile. None
+    /// waits for the node's state.
+    pub(super) fn push_all(&mut self) -> Result<(), ListenError> {
+        let Some(subscriber) = &self.listening.subscriber else { return Ok(()) };
+        subscriber.set_causal(false);
+        let mut left = self.listening.report().queued;
+        while left > 0
+            && let Some(subscriber) = &self.listening.subscriber
+            && let Some(delivery) = subscriber.try_receive()?
+        {
+            left = left.saturating_sub(u64::from(matches!(delivery, Delivery::Message(_))));
+            self.push(&delivery);
+        }
+        self.listening.choose(self.listening.choices);
         Ok(())
     }
 
@@ -205,22 +186,8 @@ impl Connection {
             facts.channels = channels;
             facts.patterns = patterns;
             facts.sharded = self.listening.sharded;
+            facts.meter = self.listening.subscriber.as_ref().map(Subscriber::meter);
             facts.queued = queued;
         });
     }
-}
-
-fn write_message(message: &Message, to: &mut Encoder<'_>) {
-    let (name, count): (&[u8], usize) = match message.kind {
-        Kind::Channel => (b"message", 3),
-        Kind::Pattern => (b"pmessage", 4),
-        Kind::Sharded => (b"smessage", 3),
-    };
-    to.push(count);
-    to.bulk(name);
-    if message.kind == Kind::Pattern {
-        to.bulk(message.pattern.as_deref().unwrap_or_default());
-    }
-    to.bulk(&message.channel);
-    to.bulk(&message.payload);
 }

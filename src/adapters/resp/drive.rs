@@ -51,14 +51,23 @@ pub(super) enum End {
     Stalled(Duration),
     #[error("reply of {size} bytes exceeds resp.output_max of {limit}")]
     Reply { size: usize, limit: ByteSize },
-    #[error("{size} bytes of messages wait, which exceeds resp.{key} of {limit}")]
-    Backlog { size: usize, key: &'static str, limit: ByteSize },
+    #[error("{0}: see resp.output_pubsub_hard_max and resp.output_pubsub_soft_max")]
+    Backlog(ListenError),
     #[error(transparent)]
-    Listen(#[from] ListenError),
+    Listen(ListenError),
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
     #[error(transparent)]
     Io(io::Error),
+}
+
+impl From<ListenError> for End {
+    fn from(error: ListenError) -> Self {
+        match error {
+            ListenError::Overflow { .. } => Self::Backlog(error),
+            other => Self::Listen(other),
+        }
+    }
 }
 
 /// One connection at work.
@@ -66,8 +75,6 @@ pub(super) struct Driver {
     pub(super) wire: Wire,
     pub(super) connection: Connection,
     batch: Batch,
-    /// Since when more messages wait than the soft limit allows.
-    soft_since: Option<Instant>,
     last_command: &'static str,
     /// Whether the node has been in sync with its cluster.
     is_in_sync: bool,
@@ -76,14 +83,7 @@ pub(super) struct Driver {
 impl Driver {
     pub(super) fn new(mut wire: Wire, connection: Connection) -> Self {
         wire.set_authenticated(connection.is_authenticated);
-        Self {
-            wire,
-            connection,
-            batch: Batch::default(),
-            soft_since: None,
-            last_command: "NULL",
-            is_in_sync: false,
-        }
+        Self { wire, connection, batch: Batch::default(), last_command: "NULL", is_in_sync: false }
     }
 
     /// Serves the client until the connection ends.
@@ -300,29 +300,7 @@ impl Driver {
 
     /// Writes the messages that are here; no request is half answered now.
     fn push_waiting(&mut self) -> Result<(), End> {
-        if self.connection.listening.subscriber.is_some() {
-            self.connection.push_waiting()?;
-            self.check_backlog()?;
-        }
-        Ok(())
-    }
-
-    /// Cuts a subscriber that stays behind. Source: Redis, `client-output-buffer-limit pubsub`.
-    fn check_backlog(&mut self) -> Result<(), End> {
-        let config = &self.connection.shared.config;
-        let size = self.connection.out.len();
-        let (hard, soft) = (config.output_pubsub_hard_max, config.output_pubsub_soft_max);
-        if size as u64 > hard.as_u64() {
-            return Err(End::Backlog { size, key: "output_pubsub_hard_max", limit: hard });
-        }
-        if size as u64 <= soft.as_u64() {
-            self.soft_since = None;
-        } else if self.soft_since.get_or_insert_with(Instant::now).elapsed()
-            > config.output_pubsub_soft_time
-        {
-            return Err(End::Backlog { size, key: "output_pubsub_soft_max", limit: soft });
-        }
-        Ok(())
+        Ok(self.connection.push_waiting()?)
     }
 
     /// Writes until nothing waits any more.
@@ -339,6 +317,7 @@ impl Driver {
                 ready = self.wire.ready(false, true) => {
                     ready?;
                 }
+                cut = self.connection.listening.cut() => return Err(cut.into()),
                 () = expired(self.wire.stall_deadline(timeout)) => return Err(End::Stalled(timeout)),
             }
         }
@@ -354,7 +333,7 @@ impl Driver {
         let is_listening = connection.listening.is_any();
         let has_room = !is_blocked || self.wire.waiting() < BLOCKED_INPUT_MAX;
         let reads = connection.out.len() < OUTPUT_HIGH && has_room;
-        let writes = !connection.out.is_empty();
+        let (writes, may_push) = (!connection.out.is_empty(), connection.may_push());
         let (idle, stall) = (config.timeout_idle, config.timeout_write);
         let may_idle = idle.is_zero() || is_blocked || is_listening;
         let idle_deadline = if may_idle { None } else { self.wire.last_read.checked_add(idle) };
@@ -363,7 +342,8 @@ impl Driver {
             biased;
             () = connection.card.killed() => return Err(End::Killed),
             ready = self.wire.ready(reads, writes) => ready?,
-            delivery = connection.listening.receive() => {
+            cut = connection.listening.cut(), if !may_push => return Err(cut.into()),
+            delivery = connection.listening.receive(), if may_push => {
                 self.connection.push(&delivery?);
                 self.push_waiting()?;
                 return self.wire.write(&mut self.connection.out);

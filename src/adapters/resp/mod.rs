@@ -13,6 +13,7 @@ mod commands;
 mod config;
 mod connection;
 mod drive;
+mod listening;
 mod registry;
 mod reply;
 mod server;

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use crate::node::Interrupt;
+use crate::pubsub::{Meter, QueueReport};
 use crate::resp::Version;
 
 /// All connections of one server.
@@ -52,6 +53,8 @@ pub(super) struct Facts {
     pub(super) channels: usize,
     pub(super) patterns: usize,
     pub(super) sharded: usize,
+    /// Its queue of messages, once it has subscribed.
+    pub(super) meter: Option<Meter>,
     /// How many commands are queued behind MULTI, if it is open.
     pub(super) queued: Option<usize>,
     pub(super) version: Version,
@@ -125,6 +128,7 @@ impl Facts {
             channels: 0,
             patterns: 0,
             sharded: 0,
+            meter: None,
             queued: None,
             version: Version::Resp2,
             is_exempt_from_eviction: false,
@@ -185,7 +189,8 @@ impl Card {
         self.waiting.lock().is_some()
     }
 
-    /// The line of CLIENT LIST, without its end. What this server does not have is told as zero.
+    /// The line of CLIENT LIST, without its end. What this server does not have is told as zero; `oll` and `omem` are the
+    /// messages that wait for a subscriber, and `lost`, which Redis does not have, those that it lost.
     pub(super) fn line(&self) -> String {
         let facts = self.facts();
         let mut flags = String::new();
@@ -202,11 +207,12 @@ impl Card {
         if flags.is_empty() {
             flags.push('N');
         }
+        let queue = facts.meter.as_ref().map_or_else(QueueReport::default, Meter::read);
         let multi = facts.queued.map_or(-1, |count| i64::try_from(count).unwrap_or(i64::MAX));
         format!(
             "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={flags} db={} sub={} psub={} ssub={} \
-             multi={multi} watch=0 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=0 \
-             events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+             multi={multi} watch=0 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={} tot-mem=0 \
+             events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={} lost={}",
             self.id,
             self.address,
             self.local_address,
@@ -217,10 +223,13 @@ impl Card {
             facts.channels,
             facts.patterns,
             facts.sharded,
+            queue.queued,
+            queue.queued_bytes,
             facts.last_command,
             if facts.version == Version::Resp3 { 3 } else { 2 },
             facts.library_name,
             facts.library_version,
+            queue.counters.lost_slow.saturating_add(queue.counters.lost_link),
         )
     }
 }

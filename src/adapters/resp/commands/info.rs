@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::super::connection::Connection;
 use super::super::server::REDIS_VERSION;
 use super::{Row, is};
+use crate::pubsub::QueueReport;
 
 pub(super) const ROWS: &[Row] = &[Row::now("info", 0, info)];
 
@@ -23,6 +24,7 @@ const SECTIONS: &[Section] = &[
     ("Memory", memory),
     ("Persistence", persistence),
     ("Stats", stats),
+    ("Pubsub", pubsub),
     ("Replication", replication),
     ("CPU", cpu),
     ("Errorstats", nothing),
@@ -146,10 +148,27 @@ fn stats(connection: &Connection, fields: &mut Fields) {
     fields.add("evicted_keys", 0);
     fields.add("keyspace_hits", 0);
     fields.add("keyspace_misses", 0);
-    fields.add("pubsub_channels", 0);
-    fields.add("pubsub_patterns", 0);
+    let subscribers = connection.shared.backend.subscribers();
+    fields.add("pubsub_channels", subscribers.channels);
+    fields.add("pubsub_patterns", subscribers.patterns);
+    fields.add("pubsubshard_channels", subscribers.sharded);
+    fields.add("client_output_buffer_limit_disconnections", subscribers.queues.counters.overflows);
     fields.add("total_forks", 0);
     fields.add("tracking_clients", 0);
+}
+
+/// What Redis does not have: what waits for this node's subscribers, of doors and of programs, and what they lost.
+fn pubsub(connection: &Connection, fields: &mut Fields) {
+    let report = connection.shared.backend.subscribers();
+    let QueueReport { queued, queued_bytes, counters } = report.queues;
+    fields.add("pubsub_subscribers", report.subscribers);
+    fields.add("pubsub_subscriptions", report.subscriptions);
+    fields.add("pubsub_queued", queued);
+    fields.add("pubsub_queued_bytes", queued_bytes);
+    fields.add("pubsub_lost_slow", counters.lost_slow);
+    fields.add("pubsub_lost_link", counters.lost_link);
+    fields.add("pubsub_lost_uncounted", counters.lost_uncounted);
+    fields.add("pubsub_replaced", counters.replaced);
 }
 
 /// Every node takes writes, so every node says that it is a master.

@@ -12,6 +12,7 @@ mod info;
 mod pubsub;
 mod server;
 mod settings;
+mod subscriber;
 mod transaction;
 
 use std::collections::BTreeMap;
@@ -77,7 +78,7 @@ impl Row {
     }
 }
 
-const GROUPS: [&[Row]; 9] = [
+const GROUPS: [&[Row]; 10] = [
     connection::ROWS,
     client::ROWS,
     client_others::ROWS,
@@ -86,6 +87,7 @@ const GROUPS: [&[Row]; 9] = [
     settings::ROWS,
     catalogue::ROWS,
     pubsub::ROWS,
+    subscriber::ROWS,
     transaction::ROWS,
 ];
 

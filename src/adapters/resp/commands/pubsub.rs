@@ -69,10 +69,12 @@ fn confirm(connection: &mut Connection, what: &str, kind: Kind, name: Option<&[u
 
 async fn subscribe(connection: &mut Connection, kind: Kind, words: &[Bytes]) {
     let named = words.get(1..).unwrap_or_default();
-    let backend = &connection.shared.backend;
-    let subscriber = connection.listening.subscriber.get_or_insert_with(|| backend.subscriber());
+    let shared = &connection.shared;
+    let policy = connection.listening.choices.policy;
+    let subscriber = connection.listening.open(&*shared.backend, shared.config.queue_limits());
     // All of them at once, so that what has to be told to other nodes takes one round trip.
-    let begun: Vec<_> = named.iter().map(|name| subscriber.subscribe(kind, name)).collect();
+    let begin = |name: &Bytes| subscriber.subscribe_with(kind, name, policy);
+    let begun: Vec<_> = named.iter().map(begin).collect();
     for (name, begun) in named.iter().zip(begun) {
         match begun {
             Ok(subscription) => {
@@ -110,7 +112,7 @@ fn unsubscribe(connection: &mut Connection, kind: Kind, words: &[Bytes]) {
 
 /// Writes what came before an unsubscription. An overflow is noticed when the next message is asked for.
 fn push_before_confirmation(connection: &mut Connection) {
-    let end = connection.push_waiting();
+    let end = connection.push_all();
     if let Err(error) = end {
         tracing::debug!(%error, "resp: subscriber over while unsubscribing");
     }

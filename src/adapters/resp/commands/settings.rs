@@ -13,6 +13,7 @@ use crate::command::Error;
 use crate::command::entry::DATABASES;
 use crate::command::glob;
 use crate::node::notify::Flags;
+use crate::pubsub::QueueLimits;
 
 pub(super) const ROWS: &[Row] = &[
     Row::now("config|get", 0, get),
@@ -31,6 +32,7 @@ const PARAMETERS: &[Parameter] = &[
     ("appendfsync", |_| "no".to_owned()),
     ("appendonly", |_| "no".to_owned()),
     ("bind", |shared| shared.address.ip().to_string()),
+    ("client-output-buffer-limit", output_limits),
     ("cluster-enabled", |_| "no".to_owned()),
     ("databases", |_| DATABASES.to_string()),
     ("maxclients", |shared| shared.config.clients_max.to_string()),
@@ -44,6 +46,18 @@ const PARAMETERS: &[Parameter] = &[
     ("slave-read-only", |_| "yes".to_owned()),
     ("timeout", |shared| shared.config.timeout_idle.as_secs().to_string()),
 ];
+
+/// Limits by class of clients: hard bytes, soft bytes, seconds above soft; 0 is none. There are no replicas.
+fn output_limits(shared: &Shared) -> String {
+    let QueueLimits { hard, soft, soft_time } = shared.config.queue_limits();
+    format!(
+        "normal {} 0 0 slave 0 0 0 pubsub {} {} {}",
+        shared.config.output_max.as_u64(),
+        hard.as_u64(),
+        soft.as_u64(),
+        soft_time.as_secs()
+    )
+}
 
 fn get(connection: &mut Connection, words: &[Bytes]) {
     let patterns: Vec<Vec<u8>> =

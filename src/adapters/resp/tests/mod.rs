@@ -7,6 +7,7 @@ mod blocking;
 mod commands;
 mod handshakes;
 mod limits;
+mod slow;
 mod subscriptions;
 mod transactions;
 
@@ -33,7 +34,7 @@ use crate::keyspace::{Keyspace, Limits};
 use crate::node::bind::{Bind, BindTo, Patterns};
 use crate::node::notify::Flags;
 use crate::node::{self, Interrupt};
-use crate::pubsub::{self, Kind, PubSub, Subscriber};
+use crate::pubsub::{self, Kind, PubSub, QueueLimits, Subscriber, SubscribersReport};
 use crate::resp::{Value, decode_value};
 use crate::time::Timestamp;
 
@@ -164,8 +165,12 @@ impl Backend for FakeNode {
         Ok(Box::pin(self.pubsub.publish(kind, channel, payload, true)?))
     }
 
-    fn subscriber(&self) -> Subscriber {
-        self.pubsub.subscriber()
+    fn subscriber(&self, limits: QueueLimits) -> Subscriber {
+        self.pubsub.subscriber_with(limits)
+    }
+
+    fn subscribers(&self) -> SubscribersReport {
+        self.pubsub.subscribers_report()
     }
 
     async fn channels(&self, kind: Kind, pattern: Option<Bytes>) -> Vec<Bytes> {
