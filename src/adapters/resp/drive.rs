@@ -63,10 +63,8 @@ pub(super) enum End {
 
 impl From<ListenError> for End {
     fn from(error: ListenError) -> Self {
-        match error {
-            ListenError::Overflow { .. } => Self::Backlog(error),
-            other => Self::Listen(other),
-        }
+        let is_overflow = matches!(error, ListenError::Overflow { .. });
+        if is_overflow { Self::Backlog(error) } else { Self::Listen(error) }
     }
 }
 
