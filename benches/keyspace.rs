@@ -92,7 +92,7 @@ fn commands(criterion: &mut Criterion) {
         criterion.bench_function(&format!("get/{size}"), |bencher| {
             bencher.iter(|| {
                 let request = get.next().expect("there is at least one");
-                black_box(keyspace.read_request(NOW, request))
+                black_box(keyspace.read_request(NOW, request, None))
             });
         });
     }

@@ -160,7 +160,7 @@ async fn patterns_and_notifications_work_for_clients_that_know_of_nothing() {
     watcher.until("HKEYS roomcaches", "other").await;
     assert_eq!(watcher.ask("EXISTS roomcount").await, ":0");
     let mut heard = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..6 {
         assert_eq!(listener.line().await, "*4");
         let mut parts = Vec::new();
         for _ in 0..4 {
@@ -172,7 +172,10 @@ async fn patterns_and_notifications_work_for_clients_that_know_of_nothing() {
     heard.sort();
     let expected = [
         "__keyspace@0__:roomcaches hdel",
+        "__keyspace@0__:roomcaches hset",
+        "__keyspace@0__:roomcaches hset",
         "__keyspace@0__:roomcount del",
+        "__keyspace@0__:roomcount hincrby",
         "__keyspace@0__:roomcount hincrby",
     ];
     assert_eq!(heard, expected);

@@ -30,6 +30,7 @@ mod manager;
 mod meeting;
 mod network;
 mod notices;
+mod notifications;
 #[cfg(test)]
 mod observer_tests;
 mod pending;
@@ -80,6 +81,7 @@ pub use self::formation::{Candidate, Expect};
 pub use self::lag::Lag;
 pub use self::manager::LastDecision;
 pub use self::notices::Notice;
+pub use self::notifications::{Notifications, Told};
 use self::pending::{Pending, Submission};
 pub use self::progress::Progress;
 use self::reads::Reading;
@@ -93,7 +95,7 @@ use crate::codec;
 use crate::command::{Reply, Request};
 use crate::host::Host;
 use crate::ids::{FormationId, GroupId, NodeId, Placement, SessionId, WaitId};
-use crate::keyspace::Limits;
+use crate::keyspace::{Limits, Notification};
 use crate::time::{Clock, Timestamp};
 use crate::transport::{Inbound, Transport};
 
@@ -337,7 +339,19 @@ impl Consensus {
     /// [`Consensus::confirm_read`] or a write of the same caller.
     #[must_use]
     pub fn read(&self, at: Timestamp, requests: &[Request]) -> Vec<Reply> {
-        self.shared.state.read(at, requests)
+        self.shared.state.read(at, requests, None)
+    }
+
+    /// The same, with a notification of each key that a read looks for and does not find.
+    #[must_use]
+    pub fn read_with_misses(
+        &self,
+        at: Timestamp,
+        requests: &[Request],
+    ) -> (Vec<Reply>, Vec<Notification>) {
+        let mut misses = Vec::new();
+        let replies = self.shared.state.read(at, requests, Some(&mut misses));
+        (replies, misses)
     }
 
     /// This node's clock, for reads that need no confirmation.
@@ -383,6 +397,12 @@ impl Consensus {
         self.notices.lock().take().unwrap_or_else(|| mpsc::channel(1).1)
     }
 
+    /// The keyspace notifications of the entries that this node applies.
+    #[must_use]
+    pub fn notifications(&self) -> &Arc<Notifications> {
+        &self.shared.state.notifications
+    }
+
     /// The formation that this node is in, if it is in one.
     #[must_use]
     pub fn formation(&self) -> Option<FormationId> {
@@ -392,6 +412,7 @@ impl Consensus {
     /// Stops the engine. Callers that wait are told so.
     pub async fn stop(&self) {
         self.tasks.lock().abort_all();
+        self.shared.state.notifications.close();
         if let Err(error) = self.shared.raft().shutdown().await {
             tracing::warn!(%error, "consensus did not stop cleanly");
         }

@@ -4,15 +4,17 @@
 //! Invariant: `applied` moves after the keyspace has, so that who sees an index sees its effects.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use super::notifications::Notifications;
 use super::pending::Pending;
 use super::raft::{LogId, SnapshotMeta, StoredMembership};
 use crate::command::{Entry, Reply, Request};
 use crate::ids::{NodeId, Placement, SessionId};
-use crate::keyspace::{Event, Keyspace, Limits, Snapshot};
+use crate::keyspace::{Event, Keyspace, Limits, Notification, Snapshot};
 use crate::time::Timestamp;
 
 /// One live process start, as others reach it.
@@ -43,6 +45,7 @@ pub(super) struct State {
     applied: watch::Sender<u64>,
     sessions: watch::Sender<SessionPeers>,
     pub(super) pending: Pending,
+    pub(super) notifications: Arc<Notifications>,
 }
 
 impl State {
@@ -54,6 +57,7 @@ impl State {
             applied: watch::Sender::new(0),
             sessions: watch::Sender::default(),
             pending,
+            notifications: Arc::default(),
         }
     }
 
@@ -63,7 +67,14 @@ impl State {
 
     /// Applies one entry of ours.
     pub(super) fn apply(&self, id: LogId, entry: &Entry) {
-        let outcome = self.keyspace.write().apply(id.index(), entry);
+        let flags = self.notifications.flags();
+        let mut keyspace = self.keyspace.write();
+        keyspace.set_flags(flags);
+        let mut outcome = keyspace.apply(id.index(), entry);
+        drop(keyspace);
+        if !outcome.notifications.is_empty() {
+            self.notifications.put(flags, std::mem::take(&mut outcome.notifications));
+        }
         if matches!(outcome.event, Event::Opened { .. } | Event::Expired { .. }) {
             self.publish_sessions();
         }
@@ -104,6 +115,7 @@ impl State {
     /// Replaces everything by what came as a snapshot.
     pub(super) fn install(&self, meta: &SnapshotMeta, keyspace: Keyspace) {
         let before = std::mem::replace(&mut *self.keyspace.write(), keyspace);
+        self.notifications.lose();
         self.publish_sessions();
         let index = meta.last_log_id.map_or(0, |id| id.index());
         self.pending.settle_snapshot(index, &before, &self.keyspace.read());
@@ -114,10 +126,16 @@ impl State {
         self.applied.send_replace(index);
     }
 
-    /// Answers reads from the state as it is, all from one instant.
-    pub(super) fn read(&self, at: Timestamp, requests: &[Request]) -> Vec<Reply> {
+    /// Answers reads from the state as it is, all from one instant; the keys that they miss go to `misses`.
+    pub(super) fn read(
+        &self,
+        at: Timestamp,
+        requests: &[Request],
+        mut misses: Option<&mut Vec<Notification>>,
+    ) -> Vec<Reply> {
         let keyspace = self.keyspace.read();
-        requests.iter().map(|request| keyspace.read_request(at, request)).collect()
+        let read = |request| keyspace.read_request(at, request, misses.as_deref_mut());
+        requests.iter().map(read).collect()
     }
 
     /// Looks at the keyspace.

@@ -3,10 +3,12 @@
 //! Owns the rules that every type shares: a due key is absent, a collection that becomes empty goes, a change moves the
 //! revision that `WATCH` compares. Invariant: no other file of this room touches `Keyspace::databases` to change a key.
 
+use std::cell::RefCell;
+
 use bytes::Bytes;
 
 use super::value::{Collection, Record, Value};
-use super::{Keyspace, Owner};
+use super::{Keyspace, Owner, What};
 use crate::command::Error;
 use crate::ids::SessionId;
 use crate::time::Timestamp;
@@ -18,11 +20,24 @@ pub(crate) struct Reader<'a> {
     pub(crate) database: u8,
     /// The leader's clock when the read was confirmed; only for what a reply says about time, never for what is alive.
     pub(crate) at: Timestamp,
+    /// Where keys are noted that a command looked for and that were not there, if they are.
+    pub(crate) misses: Option<&'a RefCell<Vec<Bytes>>>,
 }
 
 impl<'a> Reader<'a> {
     /// The record of a key that is alive.
     pub(crate) fn record(&self, key: &[u8]) -> Option<&'a Record> {
+        let record = self.peek(key);
+        if record.is_none()
+            && let Some(misses) = self.misses
+        {
+            misses.borrow_mut().push(Bytes::copy_from_slice(key));
+        }
+        record
+    }
+
+    /// The same, for commands that look behind a key and do not count as reads of it.
+    pub(crate) fn peek(&self, key: &[u8]) -> Option<&'a Record> {
         self.keyspace.live(self.database, key)
     }
 
@@ -76,7 +91,8 @@ pub(crate) struct Writer<'a> {
 impl Writer<'_> {
     /// Reads as the state stands in the middle of this entry.
     pub(crate) fn reader(&self) -> Reader<'_> {
-        Reader { keyspace: self.keyspace, database: self.database, at: self.keyspace.now }
+        let Self { ref keyspace, database, .. } = *self;
+        Reader { keyspace, database, at: keyspace.now, misses: None }
     }
 
     /// The same, in another database.
@@ -88,6 +104,12 @@ impl Writer<'_> {
     /// The replicated clock.
     pub(crate) const fn now(&self) -> Timestamp {
         self.keyspace.now
+    }
+
+    /// Notes what happened to a key of this database.
+    #[inline]
+    pub(crate) fn note(&mut self, key: &Bytes, what: What) {
+        self.keyspace.notifications.note(self.database, key, what);
     }
 
     /// Puts a value behind a key, whatever stood there, with the given deadline; it is bound to nobody. A deadline that
@@ -105,8 +127,15 @@ impl Writer<'_> {
     pub(super) fn place(&mut self, key: &Bytes, value: Value, deadline: Option<Timestamp>) {
         let is_list = matches!(value, Value::List(_));
         let record = Record { value, deadline, revision: self.keyspace.revision };
-        if let Some(database) = self.keyspace.databases.get_mut(usize::from(self.database)) {
-            database.insert(key.clone(), record);
+        let Some(database) = self.keyspace.databases.get_mut(usize::from(self.database)) else {
+            return;
+        };
+        let old = database.insert(key.clone(), record);
+        if old.as_ref().is_some_and(|old| !self.keyspace.is_live(old)) {
+            self.note(key, What::Expired);
+            self.note(key, What::New);
+        } else if old.is_none() {
+            self.note(key, What::New);
         }
         if is_list {
             self.keyspace.waits.mark_ready(self.database, key);
@@ -118,14 +147,27 @@ impl Writer<'_> {
         self.keyspace.take(self.database, key).filter(|record| self.keyspace.is_live(record))
     }
 
+    /// Removes a key on demand. Tells whether it was alive.
+    pub(crate) fn delete(&mut self, key: &Bytes) -> bool {
+        let was_there = self.remove(key).is_some();
+        if was_there {
+            self.note(key, What::Delete);
+        }
+        was_there
+    }
+
     /// Gives a live key another deadline, or none. One that has passed removes the key. Tells whether the key was there.
     pub(crate) fn set_deadline(&mut self, key: &Bytes, deadline: Option<Timestamp>) -> bool {
-        if self.reader().record(key).is_none() {
+        let Some(record) = self.reader().record(key) else {
             return false;
-        }
+        };
         if deadline.is_some_and(|deadline| deadline <= self.keyspace.now) {
-            self.remove(key);
-            return true;
+            return self.delete(key);
+        }
+        match (record.deadline, deadline) {
+            (_, Some(_)) => self.note(key, What::Expire),
+            (Some(_), None) => self.note(key, What::Persist),
+            (None, None) => {}
         }
         let revision = self.keyspace.revision;
         let Some(database) = self.keyspace.databases.get_mut(usize::from(self.database)) else {
@@ -161,7 +203,8 @@ impl Writer<'_> {
     }
 
     /// Edits the collection behind a key: makes it if it is missing and that is wanted, removes it if it ends up empty.
-    /// Gives `None` when it is missing and was not to be made.
+    /// Gives `None` when it is missing and was not to be made. A change is noted as `what`, and the end of the key too;
+    /// without it, the caller notes both.
     ///
     /// # Errors
     /// [`Error::WrongType`] when the key holds another type, and what `edit` gives; then nothing is changed, provided
@@ -170,20 +213,27 @@ impl Writer<'_> {
         &mut self,
         key: &Bytes,
         missing: Missing,
+        what: Option<What>,
         edit: impl FnOnce(&mut C) -> Result<(R, Change), Error>,
     ) -> Result<Option<R>, Error> {
-        let (mut emptied, mut is_list) = (false, false);
+        let (mut emptied, mut is_list, mut changed) = (false, false, Change::Unchanged);
         let mut edit = Some(edit);
         let result = self.edit_value(key, |value| {
             is_list = matches!(value, Value::List(_));
             let collection = C::of_mut(value).ok_or(Error::WrongType)?;
             let edit = edit.take().expect("it is taken nowhere else before");
             let outcome = edit(collection)?;
-            emptied = collection.is_empty();
+            (emptied, changed) = (collection.is_empty(), outcome.1);
             Ok(outcome)
         })?;
+        if let Some(what) = what.filter(|_| changed == Change::Changed) {
+            self.note(key, what);
+        }
         if emptied {
             self.remove(key);
+            if what.is_some() {
+                self.note(key, What::Delete);
+            }
         } else if is_list {
             self.keyspace.waits.mark_ready(self.database, key);
         }
@@ -192,6 +242,7 @@ impl Writer<'_> {
             let (result, _) = edit(&mut collection)?;
             if !collection.is_empty() {
                 self.put(key, collection.into_value(), None);
+                what.into_iter().for_each(|what| self.note(key, what));
             }
             return Ok(Some(result));
         }

@@ -48,9 +48,17 @@ impl Keyspace {
         if !owners.is_empty() {
             self.revision = self.revision.saturating_add(1);
         }
+        let first = effects.taken.len();
         for owner in owners {
             self.release(owner, effects);
         }
+        self.note_taken(effects, first);
+    }
+
+    /// Notes what happened to keys when what stands in `effects` from `first` on was taken.
+    fn note_taken(&mut self, effects: &Effects, first: usize) {
+        let owners = effects.taken.get(first..).unwrap_or_default();
+        self.notifications.note_taken(owners.iter().flat_map(|(_, taken)| taken));
     }
 
     /// Removes all that is bound to one owner; gives how much it was.
@@ -111,7 +119,10 @@ impl Writer<'_> {
         match command {
             BoundCommand::Release { client } => {
                 let owner = self.session.map(|session| Owner { session, client: *client });
-                Ok(Reply::count(owner.map_or(0, |owner| self.keyspace.release(owner, effects))))
+                let first = effects.taken.len();
+                let count = owner.map_or(0, |owner| self.keyspace.release(owner, effects));
+                self.keyspace.note_taken(effects, first);
+                Ok(Reply::count(count))
             }
         }
     }
@@ -279,11 +290,11 @@ impl Writer<'_> {
         };
         let is_hash = matches!(self.reader().collection::<Hash>(&spot.key), Ok(Some(_)));
         let removed = if is_hash {
-            self.edit(&spot.key, Missing::Leave, |hash: &mut Hash| {
+            self.edit(&spot.key, Missing::Leave, None, |hash: &mut Hash| {
                 Ok(((), Change::when(hash.swap_remove(element).is_some())))
             })
         } else {
-            self.edit(&spot.key, Missing::Leave, |set: &mut Set| {
+            self.edit(&spot.key, Missing::Leave, None, |set: &mut Set| {
                 Ok(((), Change::when(set.remove(element))))
             })
         };
@@ -303,7 +314,7 @@ impl Writer<'_> {
                 }
                 Ok(((), Change::Changed))
             }),
-            Some(field) => self.edit(&spot.key, Missing::Leave, |hash: &mut Hash| {
+            Some(field) => self.edit(&spot.key, Missing::Leave, None, |hash: &mut Hash| {
                 if let Some(text) = hash.get_mut(field) {
                     *text = less(text)?;
                 }

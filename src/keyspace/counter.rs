@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use super::What;
 use super::access::{Change, Reader, Writer};
 use super::value::Value;
 use crate::command::arguments::parse_integer;
@@ -31,7 +32,7 @@ impl Writer<'_> {
 
     fn counter_add(&mut self, key: &Bytes, amount: i64) -> Result<Reply, Error> {
         let before = if self.is_plain() { None } else { self.reader().number(key) };
-        let sum = self.counter_edit(key, |text| {
+        let sum = self.counter_edit(key, What::IncrementBy, |text| {
             let held = text.map_or(Some(0), |text| parse_integer(text));
             let sum = held.ok_or(Error::NotInteger)?.checked_add(amount).ok_or(Error::Overflow)?;
             Ok((sum, Bytes::from(sum.to_string())))
@@ -41,7 +42,7 @@ impl Writer<'_> {
     }
 
     fn counter_add_float(&mut self, key: &Bytes, amount: &Bytes) -> Result<Reply, Error> {
-        let sum = self.counter_edit(key, |text| {
+        let sum = self.counter_edit(key, What::IncrementByFloat, |text| {
             let held = Float::parse(text.map_or(b"0", |text| &text[..]));
             let (held, amount) = held.zip(Float::parse(amount)).ok_or(Error::NotFloat)?;
             let sum = held.checked_add(amount).ok_or(Error::NotFinite)?.to_text();
@@ -56,6 +57,7 @@ impl Writer<'_> {
     fn counter_edit<R>(
         &mut self,
         key: &Bytes,
+        what: What,
         edit: impl Fn(Option<&Bytes>) -> Result<(R, Bytes), Error>,
     ) -> Result<R, Error> {
         let found = self.edit_value(key, |value| {
@@ -67,10 +69,12 @@ impl Writer<'_> {
             Ok((result, Change::Changed))
         })?;
         if let Some(result) = found {
+            self.note(key, what);
             return Ok(result);
         }
         let (result, new) = edit(None)?;
         self.put(key, Value::String(new), None);
+        self.note(key, what);
         Ok(result)
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::access::{Change, Missing, Reader, Writer};
 use super::value::Hash;
-use super::{sample, walk};
+use super::{What, sample, walk};
 use crate::command::arguments::parse_integer;
 use crate::command::number::Float;
 use crate::command::scan::Page;
@@ -139,7 +139,7 @@ impl Writer<'_> {
         pairs: &[(Bytes, Bytes)],
         reply_ok: bool,
     ) -> Result<Reply, Error> {
-        let added = self.hash_put(key, pairs)?;
+        let added = self.hash_put(key, pairs, What::SetFields)?;
         if !self.is_plain() {
             pairs.iter().for_each(|(field, _)| self.bind_value(key, Some(field)));
         }
@@ -147,8 +147,13 @@ impl Writer<'_> {
     }
 
     /// Sets fields and leaves it to the caller to whom they are bound; gives how many are new.
-    fn hash_put(&mut self, key: &Bytes, pairs: &[(Bytes, Bytes)]) -> Result<usize, Error> {
-        let added = self.edit(key, Missing::Create, |hash: &mut Hash| {
+    fn hash_put(
+        &mut self,
+        key: &Bytes,
+        pairs: &[(Bytes, Bytes)],
+        what: What,
+    ) -> Result<usize, Error> {
+        let added = self.edit(key, Missing::Create, Some(what), |hash: &mut Hash| {
             let mut added = 0;
             for (field, value) in pairs {
                 added += usize::from(hash.insert(field.clone(), value.clone()).is_none());
@@ -176,10 +181,11 @@ impl Writer<'_> {
         if !there.is_some_and(|hash| fields.iter().any(|field| hash.contains_key(field))) {
             return Ok(Reply::Integer(0));
         }
-        let removed = self.edit(key, Missing::Leave, |hash: &mut Hash| {
-            let there = |field: &&Bytes| hash.swap_remove(*field).is_some();
-            Ok((fields.iter().filter(there).count(), Change::Changed))
-        })?;
+        let removed =
+            self.edit(key, Missing::Leave, Some(What::DeleteFields), |hash: &mut Hash| {
+                let there = |field: &&Bytes| hash.swap_remove(*field).is_some();
+                Ok((fields.iter().filter(there).count(), Change::Changed))
+            })?;
         fields.iter().for_each(|field| self.unbind(key, field));
         Ok(Reply::count(removed.unwrap_or(0)))
     }
@@ -196,7 +202,7 @@ impl Writer<'_> {
             None => None,
         };
         let sum = old.unwrap_or(0).checked_add(increment).ok_or(Error::Overflow)?;
-        self.hash_put(key, &[(field.clone(), Bytes::from(sum.to_string()))])?;
+        self.hash_put(key, &[(field.clone(), Bytes::from(sum.to_string()))], What::IncrementField)?;
         self.bind_amount(key, Some(field), old, increment);
         Ok(Reply::Integer(sum))
     }
@@ -220,7 +226,7 @@ impl Writer<'_> {
             None => increment,
         };
         let text = sum.to_text();
-        self.hash_put(key, &[(field.clone(), text.clone())])?;
+        self.hash_put(key, &[(field.clone(), text.clone())], What::IncrementFieldByFloat)?;
         self.unbind_value(key, Some(field));
         Ok(Reply::Bulk(text))
     }

@@ -34,9 +34,8 @@ const INTEGER_COST: u64 = 8;
 
 impl Reader<'_> {
     pub(super) fn inspect(&self, command: &InspectCommand) -> Result<Reply, Error> {
-        let tell = |key: &Bytes, tell: &dyn Fn(&Record) -> Reply| {
-            self.record(key).map_or(Reply::Nil, tell)
-        };
+        let tell =
+            |key: &Bytes, tell: &dyn Fn(&Record) -> Reply| self.peek(key).map_or(Reply::Nil, tell);
         Ok(match command {
             InspectCommand::Encoding { key } => tell(key, &|record| {
                 Reply::Bulk(Bytes::from_static(encoding(&record.value).as_bytes()))

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use super::What;
 use super::access::{Reader, Writer};
 use crate::command::{Error, KeyCommand, Reply};
 
@@ -30,7 +31,7 @@ impl Writer<'_> {
     pub(super) fn key(&mut self, command: &KeyCommand) -> Result<Reply, Error> {
         match command {
             KeyCommand::Delete { keys } => {
-                Ok(Reply::count(keys.iter().filter(|key| self.remove(key).is_some()).count()))
+                Ok(Reply::count(keys.iter().filter(|key| self.delete(key)).count()))
             }
             KeyCommand::Rename { from, to, only_new } => self.key_rename(from, to, *only_new),
             KeyCommand::Copy { from, to, database, replace } => {
@@ -53,8 +54,11 @@ impl Writer<'_> {
         if from != to
             && let Some(record) = self.remove(from)
         {
+            self.note_replaced(to);
             self.put(to, record.value, record.deadline);
             self.attach(to, stakes);
+            self.note(from, What::RenameFrom);
+            self.note(to, What::RenameTo);
         }
         Ok(if only_new { Reply::flag(true) } else { Reply::Ok })
     }
@@ -76,8 +80,10 @@ impl Writer<'_> {
         if !replace && target.reader().record(to).is_some() {
             return Ok(Reply::flag(false));
         }
+        target.note_replaced(to);
         target.put(to, record.value, record.deadline);
         target.bind_all(to);
+        target.note(to, What::CopyTo);
         Ok(Reply::flag(true))
     }
 
@@ -95,7 +101,17 @@ impl Writer<'_> {
         let mut target = self.in_database(database);
         target.put(key, record.value, record.deadline);
         target.attach(key, stakes);
+        self.note(key, What::MoveFrom);
+        self.in_database(database).note(key, What::MoveTo);
         Ok(Reply::flag(true))
+    }
+
+    /// A key that is about to be replaced by another counts as new.
+    fn note_replaced(&mut self, key: &Bytes) {
+        let is_wanted = self.keyspace.notifications.wants(What::New);
+        if is_wanted && self.reader().record(key).is_some() {
+            self.note(key, What::New);
+        }
     }
 }
 

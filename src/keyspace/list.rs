@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+use super::What;
 use super::access::{Change, Missing, Reader, Writer};
 use super::value::List;
 use crate::command::list::End;
@@ -106,7 +107,7 @@ impl Writer<'_> {
         end: End,
         missing: Missing,
     ) -> Result<Reply, Error> {
-        let len = self.edit(key, missing, |list: &mut List| {
+        let len = self.edit(key, missing, Some(pushed(end)), |list: &mut List| {
             for element in elements {
                 push(list, end, element.clone());
             }
@@ -131,7 +132,7 @@ impl Writer<'_> {
         if count == 0 {
             return Ok(Vec::new());
         }
-        let taken = self.edit(key, Missing::Leave, |list: &mut List| {
+        let taken = self.edit(key, Missing::Leave, Some(popped(end)), |list: &mut List| {
             let count = usize::try_from(count).unwrap_or(usize::MAX).min(list.len());
             let taken: Vec<_> = (0..count).filter_map(|_| pop(list, end)).collect();
             Ok((taken.into_iter().map(Reply::Bulk).collect(), Change::Changed))
@@ -184,7 +185,7 @@ impl Writer<'_> {
             return Ok(None);
         }
         reader.collection::<List>(destination)?;
-        let moved = self.edit(source, Missing::Leave, |list: &mut List| {
+        let moved = self.edit(source, Missing::Leave, None, |list: &mut List| {
             let moved = pop(list, from);
             if let Some(element) = moved.clone().filter(|_| source == destination) {
                 push(list, to, element);
@@ -194,6 +195,12 @@ impl Writer<'_> {
         let moved = moved.flatten();
         if let Some(element) = moved.clone().filter(|_| source != destination) {
             self.list_push(destination, &[element], to, Missing::Create)?;
+        } else {
+            self.note(source, pushed(to));
+        }
+        self.note(source, popped(from));
+        if self.reader().record(source).is_none() {
+            self.note(source, What::Delete);
         }
         Ok(moved)
     }
@@ -207,7 +214,7 @@ impl Writer<'_> {
         let list = self.reader().collection::<List>(key)?.ok_or(Error::NoSuchKey)?;
         let index = index.ok_or(Error::NotInteger)?;
         let place = place(index, list.len()).ok_or(Error::IndexOutOfRange)?;
-        self.edit(key, Missing::Leave, |list: &mut List| {
+        self.edit(key, Missing::Leave, Some(What::SetElement), |list: &mut List| {
             let there = list.get_mut(place).ok_or(Error::IndexOutOfRange)?;
             there.clone_from(element);
             Ok(((), Change::Changed))
@@ -228,7 +235,7 @@ impl Writer<'_> {
         let Some(place) = list.iter().position(|there| there == pivot) else {
             return Ok(Reply::Integer(-1));
         };
-        let len = self.edit(key, Missing::Leave, |list: &mut List| {
+        let len = self.edit(key, Missing::Leave, Some(What::Insert), |list: &mut List| {
             list.insert(place.saturating_add(usize::from(after)).min(list.len()), element.clone());
             Ok((list.len(), Change::Changed))
         })?;
@@ -246,7 +253,7 @@ impl Writer<'_> {
         // From the right, the first matches are passed over.
         let mut passed = if count < 0 { there.saturating_sub(removed) } else { 0 };
         let mut left = removed;
-        self.edit(key, Missing::Leave, |list: &mut List| {
+        self.edit(key, Missing::Leave, Some(What::RemoveElements), |list: &mut List| {
             list.retain(|there| {
                 if there != element || left == 0 {
                     return true;
@@ -269,13 +276,31 @@ impl Writer<'_> {
         };
         let kept = range(start, stop, list.len());
         if kept.len() < list.len() {
-            self.edit(key, Missing::Leave, |list: &mut List| {
+            self.edit(key, Missing::Leave, Some(What::Trim), |list: &mut List| {
                 list.truncate(kept.end);
                 list.drain(..kept.start.min(list.len()));
                 Ok(((), Change::Changed))
             })?;
+        } else {
+            self.note(key, What::Trim);
         }
         Ok(Reply::Ok)
+    }
+}
+
+/// What elements that came in at an end are told as.
+const fn pushed(end: End) -> What {
+    match end {
+        End::Left => What::PushLeft,
+        End::Right => What::PushRight,
+    }
+}
+
+/// What elements that were taken off an end are told as.
+const fn popped(end: End) -> What {
+    match end {
+        End::Left => What::PopLeft,
+        End::Right => What::PopRight,
     }
 }
 

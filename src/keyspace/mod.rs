@@ -17,6 +17,7 @@ mod hash;
 mod inspect;
 mod key;
 mod list;
+mod notifications;
 mod random;
 mod restore;
 mod sample;
@@ -36,10 +37,13 @@ mod value;
 mod wait;
 mod walk;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use self::access::{Reader, Writer};
 use self::deletions::Deletions;
+use self::notifications::Notifications;
+pub use self::notifications::{Flags, Notification, UnknownFlag, What};
 pub use self::restore::{Error, Restore};
 pub use self::session::Session;
 use self::session::{Served, Sessions, Verdict};
@@ -83,6 +87,8 @@ pub struct Keyspace {
     deletions: Deletions,
     sessions: Sessions,
     waits: Waits,
+    /// What is told of the entry that is applied now. No part of the state.
+    notifications: Notifications,
 }
 
 /// What applying an entry did, for whoever waits for it on this node.
@@ -94,6 +100,8 @@ pub struct Outcome {
     pub served: Vec<(WaitId, Reply)>,
     /// What went with its owner, owner by owner in their order.
     pub taken: Vec<(Owner, Vec<Taken>)>,
+    /// What happened to keys, in its order, as far as [`Keyspace::set_flags`] wants it noted.
+    pub notifications: Vec<Notification>,
 }
 
 /// What an entry does to others than the one who asked.
@@ -171,7 +179,13 @@ impl Keyspace {
             deletions: Deletions::default(),
             sessions: Sessions::new(),
             waits: Waits::default(),
+            notifications: Notifications::default(),
         }
+    }
+
+    /// Changes what is noted of the entries from now on; nothing at first. It is no part of the state.
+    pub const fn set_flags(&mut self, flags: Flags) {
+        self.notifications.set_flags(flags);
     }
 
     /// The replicated clock.
@@ -249,7 +263,8 @@ impl Keyspace {
                 session.keep_served(Served { wait: *wait, after, reply });
             }
         }
-        Outcome { event, served: effects.served, taken: effects.taken }
+        let notifications = self.notifications.take();
+        Outcome { event, served: effects.served, taken: effects.taken, notifications }
     }
 
     /// Ends a session with its waits and all that is bound to it.
@@ -268,34 +283,61 @@ impl Keyspace {
     }
 
     /// Applies one request outside the log, at `at`: for scripts and benchmarks against the bare keyspace. A command that
-    /// would wait replies as if its time had run out.
+    /// would wait replies as if its time had run out. What it notes waits for [`Keyspace::take_notifications`].
     pub fn apply_request(&mut self, at: Timestamp, request: &Request) -> Reply {
         self.now = self.now.max(at);
         self.remove_due();
         self.request(None, request, &mut Effects::default())
     }
 
+    /// Takes what [`Keyspace::apply_request`] has noted.
+    pub fn take_notifications(&mut self) -> Vec<Notification> {
+        self.notifications.take()
+    }
+
     /// Answers a command that does not write. `at` is the leader's clock when the read was confirmed; it decides what
     /// is said about remaining time, never what is alive.
     #[must_use]
     pub fn read(&self, at: Timestamp, operation: &Operation) -> Reply {
-        let reader = Reader { keyspace: self, database: operation.database, at: at.max(self.now) };
+        self.read_noting(at, operation, None)
+    }
+
+    fn read_noting(
+        &self,
+        at: Timestamp,
+        operation: &Operation,
+        misses: Option<&mut Vec<Notification>>,
+    ) -> Reply {
+        let (database, at, missed) = (operation.database, at.max(self.now), RefCell::default());
+        let reader =
+            Reader { keyspace: self, database, at, misses: misses.is_some().then_some(&missed) };
         if usize::from(operation.database) >= self.databases.len() {
             return crate::command::Error::DatabaseOutOfRange.into();
         }
-        reader.command(&operation.command)
+        let reply = reader.command(&operation.command);
+        if let Some(misses) = misses {
+            let missed = missed.into_inner().into_iter();
+            misses.extend(missed.map(|key| Notification { database, key, what: What::Miss }));
+        }
+        reply
     }
 
-    /// Answers a transaction that does not write, all of it from one state.
-    #[must_use]
-    pub fn read_request(&self, at: Timestamp, request: &Request) -> Reply {
+    /// Answers a transaction that does not write, all of it from one state. Each key that a read looks for and does not
+    /// find goes to `misses`, if they are wanted.
+    pub fn read_request(
+        &self,
+        at: Timestamp,
+        request: &Request,
+        mut misses: Option<&mut Vec<Notification>>,
+    ) -> Reply {
         match request {
-            Request::One(operation) => self.read(at, operation),
+            Request::One(operation) => self.read_noting(at, operation, misses),
             Request::Transaction { watched, operations } => {
                 if self.is_any_changed(watched) {
                     return Reply::NilArray;
                 }
-                Reply::Array(operations.iter().map(|operation| self.read(at, operation)).collect())
+                let mut read = |operation| self.read_noting(at, operation, misses.as_deref_mut());
+                Reply::Array(operations.iter().map(&mut read).collect())
             }
         }
     }
@@ -395,11 +437,14 @@ impl Keyspace {
         record.deadline.is_none_or(|deadline| deadline > self.now)
     }
 
-    /// Takes a record away, due or not.
+    /// Takes a record away, due or not. One that was due has expired, as is noted; of others the caller notes what happened.
     fn take(&mut self, database: u8, key: &[u8]) -> Option<Record> {
         let (key, record) = self.databases.get_mut(usize::from(database))?.remove(key)?;
         self.bound.detach(database, &key);
         self.deletions.note(database, &key, self.revision);
+        if !self.is_live(&record) {
+            self.notifications.note(database, &key, What::Expired);
+        }
         Some(record)
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::access::{Change, Missing, Reader, Writer};
 use super::value::{Collection, Set};
-use super::{sample, walk};
+use super::{What, sample, walk};
 use crate::command::scan::Page;
 use crate::command::{Error, Reply, SetCommand};
 
@@ -98,7 +98,7 @@ impl Writer<'_> {
         if there.is_some_and(|set| members.iter().all(|member| set.contains(member))) {
             return Ok(Reply::Integer(0));
         }
-        let added = self.edit(key, Missing::Create, |set: &mut Set| {
+        let added = self.edit(key, Missing::Create, Some(What::AddMembers), |set: &mut Set| {
             let added = members.iter().filter(|member| set.insert(member)).count();
             Ok((added, Change::when(added > 0)))
         })?;
@@ -111,12 +111,15 @@ impl Writer<'_> {
         for member in members {
             let is_new = !self.reader().has_member(key, member)?;
             if is_new {
-                self.edit(key, Missing::Create, |set: &mut Set| {
+                self.edit(key, Missing::Create, None, |set: &mut Set| {
                     Ok(((), Change::when(set.insert(member))))
                 })?;
             }
             self.bind_member(key, member, is_new);
             added = added.saturating_add(usize::from(is_new));
+        }
+        if added > 0 {
+            self.note(key, What::AddMembers);
         }
         Ok(Reply::count(added))
     }
@@ -126,17 +129,18 @@ impl Writer<'_> {
         if !there.is_some_and(|set| members.iter().any(|member| set.contains(member))) {
             return Ok(Reply::Integer(0));
         }
-        let removed = self.edit(key, Missing::Leave, |set: &mut Set| {
-            let removed = members.iter().filter(|member| set.remove(member)).count();
-            Ok((removed, Change::when(removed > 0)))
-        })?;
+        let removed =
+            self.edit(key, Missing::Leave, Some(What::RemoveMembers), |set: &mut Set| {
+                let removed = members.iter().filter(|member| set.remove(member)).count();
+                Ok((removed, Change::when(removed > 0)))
+            })?;
         members.iter().for_each(|member| self.unbind(key, member));
         Ok(Reply::count(removed.unwrap_or(0)))
     }
 
     fn set_pop_one(&mut self, key: &Bytes) -> Result<Reply, Error> {
         let mut random = self.random();
-        let popped = self.edit(key, Missing::Leave, |set: &mut Set| {
+        let popped = self.edit(key, Missing::Leave, Some(What::PopMembers), |set: &mut Set| {
             let member = set.take_at(random.below(set.len()));
             let change = Change::when(member.is_some());
             Ok((member, change))
@@ -156,11 +160,12 @@ impl Writer<'_> {
         }
         if count >= set.len() {
             let all = set.iter().map(Reply::Bulk).collect();
-            self.remove(key);
+            self.note(key, What::PopMembers);
+            self.delete(key);
             return Ok(Reply::Set(all));
         }
         let mut random = self.random();
-        let popped = self.edit(key, Missing::Leave, |set: &mut Set| {
+        let popped = self.edit(key, Missing::Leave, Some(What::PopMembers), |set: &mut Set| {
             let take = |_| set.take_at(random.below(set.len()));
             Ok(((0..count).filter_map(take).collect::<Vec<_>>(), Change::Changed))
         })?;
@@ -192,12 +197,13 @@ impl Writer<'_> {
     }
 
     /// Puts a set behind a key, or removes the key if it has no members; replies how many there are.
-    pub(super) fn set_store(&mut self, key: &Bytes, set: Set) -> Reply {
+    pub(super) fn set_store(&mut self, key: &Bytes, set: Set, what: What) -> Reply {
         let count = Reply::count(set.len());
         if set.is_empty() {
-            self.remove(key);
+            self.delete(key);
         } else {
             self.put(key, set.into_value(), None);
+            self.note(key, what);
             self.bind_all(key);
         }
         count

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use super::What;
 use super::access::{Reader, Writer};
 use super::value::Set;
 use crate::command::set_algebra::{AlgebraCommand, Combination};
@@ -41,7 +42,12 @@ impl Writer<'_> {
         match command {
             AlgebraCommand::Store { how, destination, keys } => {
                 let combined = combine(*how, &self.reader().sets(keys)?);
-                Ok(self.set_store(destination, combined))
+                let what = match how {
+                    Combination::Intersection => What::StoreIntersection,
+                    Combination::Union => What::StoreUnion,
+                    Combination::Difference => What::StoreDifference,
+                };
+                Ok(self.set_store(destination, combined, what))
             }
             AlgebraCommand::Combine { .. } | AlgebraCommand::CountIntersection { .. } => {
                 self.reader().set_algebra(command)

@@ -5,6 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use super::What;
 use super::access::{Change, Reader, Writer};
 use super::value::Value;
 use crate::command::string::{Condition, Lifetime};
@@ -62,7 +63,7 @@ impl Writer<'_> {
             }
             StringCommand::Take { key } => {
                 let value = self.reader().text(key)?.cloned();
-                self.remove(key);
+                self.delete(key);
                 Ok(Reply::bulk_or_nil(value))
             }
             StringCommand::GetAndExpire { key, expiry } => {
@@ -111,7 +112,20 @@ impl Writer<'_> {
                 Lifetime::Keep => self.reader().record(key).and_then(|record| record.deadline),
                 Lifetime::Until(expiry) => Some(expiry.deadline(self.now())),
             };
+            // Then it is there for no moment here, and for one in Redis.
+            let is_due = deadline.is_some_and(|deadline| deadline <= self.now());
+            if is_due && self.reader().record(key).is_none() {
+                self.remove(key);
+                self.note(key, What::New);
+            }
             self.put_text(key, value.clone(), deadline);
+            self.note(key, What::Set);
+            if matches!(lifetime, Lifetime::Until(_)) {
+                self.note(key, What::Expire);
+            }
+            if is_due {
+                self.note(key, What::Expired);
+            }
         }
         Ok(match (reply_old, held) {
             (true, _) => Reply::bulk_or_nil(old),
@@ -137,6 +151,7 @@ impl Writer<'_> {
     fn put_pairs(&mut self, pairs: &[(Bytes, Bytes)]) {
         for (key, value) in pairs {
             self.put_text(key, value.clone(), None);
+            self.note(key, What::Set);
         }
     }
 
@@ -144,7 +159,7 @@ impl Writer<'_> {
         let length = self.reader().text(key)?.map_or(0, Bytes::len);
         let length = length.saturating_add(value.len());
         self.check_size(length as u64)?;
-        self.string_edit(key, |text| {
+        self.string_edit(key, What::Append, |text| {
             if text.is_empty() {
                 *text = value.clone();
             } else if !value.is_empty() {
@@ -172,7 +187,7 @@ impl Writer<'_> {
         let end = usize::try_from(size).map_err(|_| too_long())?;
         let start = end.saturating_sub(value.len());
         let length = length.max(end);
-        self.string_edit(key, |text| {
+        self.string_edit(key, What::SetRange, |text| {
             let mut changed = writable(text, length);
             changed.resize(length, 0);
             if let Some(place) = changed.get_mut(start..end) {
@@ -184,7 +199,12 @@ impl Writer<'_> {
     }
 
     /// Edits the string behind a key, an empty one if the key is missing. The deadline stays.
-    fn string_edit(&mut self, key: &Bytes, edit: impl Fn(&mut Bytes)) -> Result<(), Error> {
+    fn string_edit(
+        &mut self,
+        key: &Bytes,
+        what: What,
+        edit: impl Fn(&mut Bytes),
+    ) -> Result<(), Error> {
         let found = self.edit_value(key, |value| match value {
             Value::String(text) => {
                 edit(text);
@@ -197,6 +217,7 @@ impl Writer<'_> {
             edit(&mut text);
             self.put(key, Value::String(text), None);
         }
+        self.note(key, what);
         self.bind_value(key, None);
         Ok(())
     }

@@ -29,7 +29,7 @@ pub(crate) enum Set {
 }
 
 /// What a key holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     String(Bytes),
     Set(Arc<Set>),
@@ -50,7 +50,7 @@ impl Value {
 }
 
 /// A value with what is known about it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Record {
     pub(crate) value: Value,
     /// When it expires, if ever. Invariant: stands in the keyspace's deadlines too.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU16;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng, TryRng};
 use tokio::sync::watch;
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 
 use super::bind::Patterns;
 use super::lifecycle::Phase;
-use super::{Config, Inner, Node, StartError, events, gossip, lifecycle, messages};
+use super::{Config, Inner, Node, StartError, events, gossip, lifecycle, messages, notify};
 use crate::consensus::{self, Backup, Consensus, Store, Timing, Voting};
 use crate::host::{self, Host, Place};
 use crate::ids::{NodeId, Placement};
@@ -123,6 +124,7 @@ impl Node {
         let inner = Inner {
             id,
             notify: AtomicU16::new(config.node.notify_keyspace_events.bits()),
+            is_notifying: Mutex::new(false),
             patterns: Patterns::new(&config.bind),
             config,
             transport,
@@ -137,7 +139,9 @@ impl Node {
         let accepting = tokio::spawn(accept(node.clone(), incoming));
         let living = tokio::spawn(lifecycle::run(node.clone(), backup));
         let telling = tokio::spawn(events::run(node.clone(), notices));
-        tokio::spawn(lifecycle::watch_failures(node.clone(), accepting, living, telling));
+        let notifying = tokio::spawn(notify::run(node.clone()));
+        let tasks = (accepting, living, telling, notifying);
+        tokio::spawn(lifecycle::watch_failures(node.clone(), tasks));
         Ok(node)
     }
 }

@@ -1,7 +1,6 @@
 //! What an application must know of its node, as it happens.
 //!
-//! Owns the events, their bounded way to whoever listens, and the task that makes them of what consensus tells; the same task
-//! publishes keyspace notifications. Invariant: nobody who listens slowly holds anything up; he is told how many he missed.
+//! Owns the events, their bounded way to whoever listens, and the task that makes them of what consensus tells. Invariant: nobody who listens slowly holds anything up; he is told how many he missed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +9,8 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
+use super::Node;
 use super::lifecycle::Phase;
-use super::{Node, notify};
 use crate::consensus::Notice;
 use crate::ids::{NodeId, SessionId};
 use crate::keyspace::Taken;
@@ -61,6 +60,12 @@ pub enum Event {
         /// How many keys, fields, members and shares went.
         count: usize,
     },
+    /// Keyspace notifications were not given to the listeners of this node, who are told the same: more happened at once than
+    /// can wait, or the node has taken over a whole state.
+    NotificationsLost {
+        /// How many; none when nobody knows.
+        count: Option<u64>,
+    },
     /// So many events before this one are lost, because they were not taken in time.
     Missed {
         /// How many.
@@ -101,7 +106,7 @@ impl Node {
         Events { inbox: self.0.events.subscribe(), phase: self.0.phase.subscribe() }
     }
 
-    fn tell(&self, event: Event) {
+    pub(super) fn tell(&self, event: Event) {
         // Nobody may listen.
         let _nobody = self.0.events.send(event);
     }
@@ -151,21 +156,7 @@ fn pass_on(node: &Node, notice: Notice) {
             if let Some((session, of)) = ended.filter(|_| !is_own) {
                 node.tell(Event::BoundTaken { session, node: of, count });
             }
-            notify(node, taken.iter().flat_map(|(_, taken)| taken));
         }
         Notice::Missed { count } => node.tell(Event::Missed { count }),
-    }
-}
-
-/// Publishes the notifications about what was taken to the listeners of this node.
-fn notify<'a>(node: &Node, taken: impl Iterator<Item = &'a Taken>) {
-    let flags = node.notify_flags();
-    if flags == notify::Flags::default() {
-        return;
-    }
-    for change in notify::changes(taken) {
-        for (channel, payload) in notify::messages(flags, &change) {
-            node.pubsub().announce(&channel, payload);
-        }
     }
 }

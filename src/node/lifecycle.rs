@@ -18,6 +18,8 @@ use crate::membership::{Member, State};
 /// How often a node that is in no cluster looks for one.
 const STEP: Duration = Duration::from_millis(100);
 
+type Task = JoinHandle<()>;
+
 /// Where a node is in its life; later phases are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
@@ -188,6 +190,7 @@ async fn keep_links(node: Node) {
 
 async fn become_ready(node: Node, own: SessionId, sessions: SessionPeers) {
     attach_all(&node, own, &sessions).await;
+    node.begin_notifying();
     node.enter(Phase::Ready);
     node.0.membership.set_state(State::Ready).await;
     tracing::info!(node = %node.0.id, "in sync with the cluster");
@@ -225,9 +228,7 @@ async fn attach_all(node: &Node, own: SessionId, sessions: &SessionPeers) {
 /// Ends the node when gossip, consensus or a task of its own has ended by itself.
 pub(super) async fn watch_failures(
     node: Node,
-    accepting: JoinHandle<()>,
-    living: JoinHandle<()>,
-    telling: JoinHandle<()>,
+    (accepting, living, telling, notifying): (Task, Task, Task, Task),
 ) {
     let why = tokio::select! {
         error = node.0.membership.stopped() => error.to_string(),
@@ -235,6 +236,7 @@ pub(super) async fn watch_failures(
         _ = accepting => "the transport has ended".to_owned(),
         _ = living => "the task that keeps this node in its cluster has ended".to_owned(),
         _ = telling => "the task that tells events has ended".to_owned(),
+        _ = notifying => "the task that gives keyspace notifications has ended".to_owned(),
     };
     node.fail(&why);
 }

@@ -19,7 +19,7 @@ pub mod events;
 mod gossip;
 mod lifecycle;
 mod messages;
-pub mod notify;
+mod notify;
 mod report;
 mod requests;
 pub mod status;
@@ -29,6 +29,7 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch};
 
 pub use self::assembly::Parts;
@@ -38,11 +39,11 @@ pub use self::config::Config;
 pub use self::error::{Error, StartError};
 pub use self::events::{Event, Events};
 use self::lifecycle::Phase;
-use self::notify::Flags;
 pub use self::requests::{Consistency, Interrupt};
 pub use self::status::Status;
 use crate::consensus::Consensus;
 use crate::ids::NodeId;
+use crate::keyspace::Flags;
 use crate::membership::Membership;
 use crate::pubsub::PubSub;
 use crate::transport::Transport;
@@ -60,8 +61,10 @@ struct Inner {
     consensus: Consensus,
     pubsub: PubSub,
     patterns: Patterns,
-    /// The bits of [`notify::Flags`].
+    /// The bits of [`Flags`].
     notify: AtomicU16,
+    /// Whether keyspace notifications are given already: what a node catches up with at its start is no news.
+    is_notifying: Mutex<bool>,
     events: broadcast::Sender<Event>,
     phase: watch::Sender<Phase>,
     failure: watch::Sender<Option<String>>,
@@ -117,7 +120,11 @@ impl Node {
 
     /// Changes which keyspace notifications this node gives its listeners, until it stops.
     pub fn set_notify_flags(&self, flags: Flags) {
+        let is_notifying = self.0.is_notifying.lock();
         self.0.notify.store(flags.bits(), Ordering::Relaxed);
+        if *is_notifying {
+            self.consensus().notifications().set_flags(flags);
+        }
     }
 
     fn consensus(&self) -> &Consensus {

@@ -68,7 +68,7 @@ impl Node {
             self.read_into(&requests, &mut replies).await;
             self.write_into(writes, &mut replies).await;
             // What this node has just applied came after everything that was done before this call.
-            let read = self.consensus().read(Timestamp::ZERO, &trailing);
+            let read = self.read_here(Timestamp::ZERO, &trailing);
             replies.extend(read.into_iter().map(Ok));
         } else {
             self.read_into(&trailing, &mut replies).await;
@@ -102,7 +102,18 @@ impl Node {
             Consistency::Local => self.consensus().now(),
             Consistency::Linearizable => self.confirm().await?,
         };
-        Ok(self.consensus().read(at, requests))
+        Ok(self.read_here(at, requests))
+    }
+
+    /// Reads this node's state as it is. Listeners hear of keys that are not there, if they want to.
+    fn read_here(&self, at: Timestamp, requests: &[Request]) -> Vec<Reply> {
+        let flags = self.notify_flags();
+        if !flags.has_misses() {
+            return self.consensus().read(at, requests);
+        }
+        let (replies, misses) = self.consensus().read_with_misses(at, requests);
+        misses.iter().for_each(|miss| self.announce(flags, miss));
+        replies
     }
 
     /// Gives the revision of the state, linearizably: what a watched key of a later transaction carries.
@@ -169,7 +180,7 @@ impl Node {
             return;
         }
         match self.confirm().await {
-            Ok(at) => replies.extend(self.consensus().read(at, requests).into_iter().map(Ok)),
+            Ok(at) => replies.extend(self.read_here(at, requests).into_iter().map(Ok)),
             Err(error) => replies.extend(requests.iter().map(|_| Err(error.clone()))),
         }
     }

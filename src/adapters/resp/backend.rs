@@ -8,8 +8,8 @@ use futures_util::future::BoxFuture;
 
 use crate::command::{Operation, Reply, Request};
 use crate::consensus::Client;
+use crate::keyspace::Flags;
 use crate::node::bind::Patterns;
-use crate::node::notify::Flags;
 use crate::node::status::State;
 use crate::node::{self, Interrupt, Node};
 use crate::pubsub::{self, Kind, QueueLimits, Subscriber, SubscribersReport};

@@ -319,7 +319,7 @@ fn a_removal_is_seen_by_those_who_watch() {
         let watched = vec![Watched { database: 0, key: text(key), revision }];
         let exec = Request::Transaction { watched, operations: Vec::new() };
         let expected = if is_changed { Reply::NilArray } else { Reply::Array(Vec::new()) };
-        assert_eq!(log.keyspace.read_request(Timestamp::ZERO, &exec), expected, "{key}");
+        assert_eq!(log.keyspace.read_request(Timestamp::ZERO, &exec, None), expected, "{key}");
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod bound;
 mod bound_model;
+mod notifications;
 mod property;
 mod snapshot;
 mod transactions;

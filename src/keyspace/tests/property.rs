@@ -20,18 +20,19 @@ use crate::keyspace::{Keyspace, Limits, Owner, Restore};
 use crate::time::Timestamp;
 
 /// Requests in which `K` and `L` become keys and `V` a value.
-const TEMPLATES: &str = "SET K V|SET K V PX 30|SET K V NX GET|SET K V XX KEEPTTL|SETNX K V|GETSET K V|GETDEL K|\
-    GETEX K PX 20|MSET K V L V|MSETNX K V L V|MGET K L|APPEND K V|SETRANGE K 3 V|GETRANGE K 1 2|INCR K|DECRBY K 3|\
+const TEMPLATES: &str = "SET K V|SET K V PX 30|SET K V EXAT 1|SET K V NX GET|SET K V XX KEEPTTL|SETNX K V|GETSET K V|GETDEL K|\
+    GETEX K PX 20|GETEX K PERSIST|MSET K V L V|MSETNX K V L V|MGET K L|APPEND K V|SETRANGE K 3 V|GETRANGE K 1 2|INCR K|DECRBY K 3|\
     INCRBYFLOAT K 0.1|DEL K L|EXISTS K L|TYPE K|RENAME K L|RENAMENX K L|COPY K L REPLACE|COPY K L DB 1|MOVE K 1|\
-    PEXPIRE K 25|PEXPIRE K 10 LT|PERSIST K|PTTL K|PEXPIRETIME K|KEYS *|SCAN 0 COUNT 2|RANDOMKEY|DBSIZE|FLUSHDB|\
+    PEXPIRE K 25|PEXPIRE K 10 LT|PEXPIRE K -1|PERSIST K|PTTL K|PEXPIRETIME K|KEYS *|SCAN 0 COUNT 2|RANDOMKEY|DBSIZE|FLUSHDB|\
     FLUSHALL|SWAPDB 0 1|OBJECT ENCODING K|MEMORY USAGE K|SADD K V 1 2|SADD K 3 4|SREM K V|SREM K 1 2 3|SMEMBERS K|\
     SPOP K|SPOP K 2|SRANDMEMBER K 2|SMOVE K L V|SINTERSTORE K K L|SUNIONSTORE L K L|SDIFF K L|HSET K f V|\
     HSET K g 1 h 2|HDEL K f|HINCRBY K g 2|HINCRBYFLOAT K g 0.5|HGETALL K|HRANDFIELD K 2|HSETNX K h V|LPUSH K V 1|\
     RPUSH K V 2|LPOP K|RPOP K 2|LINSERT K BEFORE 1 V|LSET K 0 V|LREM K 0 V|LTRIM K 0 2|LMOVE K L LEFT RIGHT|\
     LRANGE K 0 -1|BLPOP K L 0|BRPOP L 1|BLMOVE K L LEFT RIGHT 0|BLMPOP 0 2 K L LEFT COUNT 2";
 
+/// One entry to be.
 #[derive(Clone, Debug)]
-struct Step {
+pub(super) struct Step {
     session: u64,
     database: u8,
     millis: u64,
@@ -40,6 +41,15 @@ struct Step {
     binding: Binding,
     releases: bool,
     requests: Vec<String>,
+}
+
+impl Step {
+    /// Sets a key, or sends the batch before it again.
+    pub(super) fn set_again(repeat: bool) -> Self {
+        let requests = vec!["SET k v".to_owned()];
+        let (atomic, releases, binding) = (false, false, Binding::None);
+        Self { session: 1, database: 0, millis: 1, repeat, atomic, binding, releases, requests }
+    }
 }
 
 fn request() -> impl Strategy<Value = String> {
@@ -57,7 +67,7 @@ fn request() -> impl Strategy<Value = String> {
     })
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let requests = prop::collection::vec(request(), 1..4);
     let bindings = vec![Binding::None, Binding::Node, Binding::Client(1), Binding::Client(2)];
     let (bindings, releases) = (prop::sample::select(bindings), prop::bool::weighted(0.1));
@@ -77,7 +87,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Makes log entries of the steps, behind two that open sessions 1 and 2.
-fn entries(steps: &[Step]) -> Vec<Entry> {
+pub(super) fn entries(steps: &[Step]) -> Vec<Entry> {
     let mut now = 1_000_000;
     let mut serials = [0_u64; 3];
     let open = |nonce: u64| Action::Open {

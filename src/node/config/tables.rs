@@ -11,7 +11,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::Label;
-use crate::node::notify::Flags;
+use crate::keyspace::Flags;
 use crate::transport::Secret;
 
 /// `[cluster]`: what all nodes share. What [`ClusterConfig::settings`] lists must be equal on all of them.
@@ -127,7 +127,7 @@ pub struct NodeConfig {
     /// Addresses (`host:port`) of nodes to join through. Default none. Raised: the join survives the death of more of them.
     pub seeds: Vec<String>,
     /// Which keyspace notifications this node gives its own listeners, in the letters of Redis. Default "": none. More letters:
-    /// more work for each removal of bound state. `CONFIG SET notify-keyspace-events` changes it until the node stops.
+    /// more work for each change of a key. `CONFIG SET notify-keyspace-events` changes it until the node stops.
     pub notify_keyspace_events: Flags,
     /// The folder in which each process of this host holds a lock that ends with it, by which the others tell that it is dead and
     /// not only cut off. On a local disk, the same for all processes of the host, writable by their user alone. Default none:

@@ -12,7 +12,7 @@ use super::{Row, help};
 use crate::command::Error;
 use crate::command::entry::DATABASES;
 use crate::command::glob;
-use crate::node::notify::Flags;
+use crate::keyspace::Flags;
 use crate::pubsub::QueueLimits;
 
 pub(super) const ROWS: &[Row] = &[
