@@ -139,8 +139,7 @@ impl Node {
         let accepting = tokio::spawn(accept(node.clone(), incoming));
         let living = tokio::spawn(lifecycle::run(node.clone(), backup));
         let telling = tokio::spawn(events::run(node.clone(), notices));
-        let notifying = tokio::spawn(notify::run(node.clone()));
-        let tasks = (accepting, living, telling, notifying);
+        let tasks = (accepting, living, telling, tokio::spawn(notify::run(node.clone())));
         tokio::spawn(lifecycle::watch_failures(node.clone(), tasks));
         Ok(node)
     }
