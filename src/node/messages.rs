@@ -46,6 +46,22 @@ impl Node {
         self.pubsub().publish(kind, channel, payload, true)
     }
 
+    /// Publishes what may be lost, for state that the next message replaces (positions, cursors): one QUIC datagram to each node
+    /// that may listen. Older ones never come after newer ones of the same channel; subscribe with
+    /// [`Policy::LatestOnly`](crate::pubsub::Policy::LatestOnly) to have waiting ones replaced too. Nobody is told of those
+    /// that are lost. Gives how many subscriptions of this node it reached.
+    ///
+    /// # Errors
+    /// When channel and payload have more than [`UNRELIABLE_MAX`](crate::pubsub::UNRELIABLE_MAX) bytes.
+    pub fn publish_unreliable(
+        &self,
+        kind: Kind,
+        channel: &[u8],
+        payload: Bytes,
+    ) -> Result<u64, Error> {
+        self.pubsub().publish_unreliable(kind, channel, payload)
+    }
+
     /// Opens a subscriber with its own bounded queue. Subscribe only once [`Node::ready`] has returned: from then on every
     /// later publish on any node is delivered. Made [causal](Subscriber::causal), it gives a message only once this node has
     /// applied what the publisher's node had written before, so that a read with

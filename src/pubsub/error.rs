@@ -33,6 +33,14 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// The message does not fit one datagram on every path. Give up on it, or publish it reliably.
+    #[error("unreliable message of {size} bytes exceeds the limit of {limit} bytes")]
+    DatagramTooLarge {
+        /// How many bytes the channel and the payload have.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// The name of a channel or pattern is too long to be subscribed or published to. Give up on it.
     #[error("name of {size} bytes exceeds name_max of {limit} bytes")]
     NameTooLong {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+use super::datagram;
 use super::hub::{Hub, State};
 use super::interest::Event;
 use super::outbox::Outbox;
@@ -54,7 +55,10 @@ pub(super) struct Lane {
     pub(super) streams: u64,
     /// How many messages were not sent because nobody at the peer listens.
     pub(super) withheld: u64,
-    number: u64,
+    pub(super) number: u64,
+    /// The unreliable messages to the peer, and those that came from it.
+    pub(super) datagrams: Arc<datagram::Sent>,
+    pub(super) track: datagram::Track,
     task: Option<JoinHandle<()>>,
 }
 
@@ -107,6 +111,8 @@ impl Hub {
             streams: 0,
             withheld: 0,
             number: state.next_number(),
+            datagrams: Arc::default(),
+            track: datagram::Track::default(),
             task: Some(task),
         };
         state.lanes.insert(peer, lane);

@@ -16,6 +16,7 @@ mod ask;
 mod backlog;
 mod causal;
 mod config;
+mod datagram;
 mod error;
 mod gather;
 mod hub;
@@ -46,6 +47,7 @@ use tokio::time::{Instant, timeout_at};
 pub use self::causal::Positions;
 use self::causal::Stateless;
 pub use self::config::{Config, Policy, QueueLimits};
+pub use self::datagram::{UNRELIABLE_MAX, UnreliableReport};
 pub use self::error::Error;
 use self::hub::Hub;
 use self::lane::{Lane, Links};
@@ -95,7 +97,10 @@ impl PubSub {
     ) -> Self {
         let node = transport.identity().node;
         let links = Links { transport, node, generation };
-        Self(Arc::new(Handle(Arc::new(Hub::new(config, Some(links), positions)))))
+        let inbox = links.transport.datagrams();
+        let hub = Arc::new(Hub::new(config, Some(links), positions));
+        tokio::spawn(Arc::clone(&hub).receive(inbox));
+        Self(Arc::new(Handle(hub)))
     }
 
     /// Opens a subscriber with the limits of the configuration.
@@ -125,6 +130,23 @@ impl PubSub {
         want_count: bool,
     ) -> Result<impl Future<Output = u64> + Send + use<>, Error> {
         Ok(self.hub().publish(kind, channel, payload, want_count)?.known())
+    }
+
+    /// Publishes what may be lost, for state that the next message replaces: one QUIC datagram to each peer that may listen
+    /// and whose link is up. When this returns, it waits in the queue of every local listener; it gives how many subscriptions
+    /// that were. Of one publisher's unreliable messages to one channel, no older one comes after a newer one. Lost
+    /// ones are counted in [`LaneReport::unreliable`], and no subscriber is told of them. Order with other messages is not kept.
+    ///
+    /// # Errors
+    /// [`Error::DatagramTooLarge`] when channel and payload have more than [`UNRELIABLE_MAX`] bytes; otherwise as
+    /// [`PubSub::publish`].
+    pub fn publish_unreliable(
+        &self,
+        kind: Kind,
+        channel: &[u8],
+        payload: Bytes,
+    ) -> Result<u64, Error> {
+        self.hub().publish_unreliable(kind, channel, payload)
     }
 
     /// Gives a message to the listeners of this node alone; gives how many subscriptions it reached.

@@ -115,7 +115,7 @@ impl Hub {
     }
 
     /// Refuses a message that is too large.
-    fn check(&self, channel: &[u8], payload: &[u8]) -> Result<(), Error> {
+    pub(super) fn check(&self, channel: &[u8], payload: &[u8]) -> Result<(), Error> {
         let (size, limit) = (channel.len() as u64, self.config.name_limit());
         if size > limit {
             return Err(Error::NameTooLong { size, limit });

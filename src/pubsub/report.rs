@@ -5,9 +5,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Kind;
 use super::hub::{Hub, State};
 use super::queue::QueueReport;
+use super::{Kind, UnreliableReport};
 use crate::ids::NodeId;
 
 /// The two lanes between this node and one peer.
@@ -43,6 +43,8 @@ pub struct LaneReport {
     pub received: u64,
     /// How many messages from it are known to be missing: dropped there, or lost with a broken stream.
     pub missed: u64,
+    /// How unreliable messages have fared, which are in none of the numbers above.
+    pub unreliable: UnreliableReport,
 }
 
 /// The subscribers of this node, all together.
@@ -108,6 +110,7 @@ impl State {
                 reconnects: lane.streams.saturating_sub(1),
                 received: arrival.map_or(0, |arrival| arrival.received),
                 missed: arrival.map_or(0, |arrival| arrival.missed),
+                unreliable: UnreliableReport::of(lane),
             }
         };
         self.lanes.iter().map(report).collect()

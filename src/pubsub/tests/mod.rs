@@ -9,6 +9,7 @@ mod patterns;
 mod queue;
 mod requests;
 mod table;
+mod unreliable;
 
 use std::net::SocketAddr;
 use std::time::Duration;
