@@ -26,6 +26,7 @@ pub mod observers;
 pub mod pace;
 pub mod process;
 pub mod reply;
+pub mod requests;
 pub mod rolling;
 pub mod rounds;
 pub mod script;

@@ -18,6 +18,7 @@ use cluster_tests::million;
 use cluster_tests::network::{self, Entered};
 use cluster_tests::observers;
 use cluster_tests::process::{Cluster, RedisServer, redis_server};
+use cluster_tests::requests;
 use cluster_tests::script::{self, Flavour, Target};
 use cluster_tests::survivor;
 use cluster_tests::{counters, fleet, leaves, rolling, rounds, slow, traffic};
@@ -62,6 +63,11 @@ enum Tool {
     Traffic(traffic::Line),
     /// Measures what a subscriber that reads nothing does to the others
     Slow(slow::Line),
+    /// Measures requests across processes beside redis-server, and kills responders
+    Requests(requests::Line),
+    /// A program with a node and responders inside; a part of `requests`
+    #[command(hide = true)]
+    RequestPeer(requests::peer::Line),
     /// Binds state through a RESP door and holds it; a part of `bound`
     #[command(hide = true)]
     Hold(bound::HoldLine),
@@ -139,6 +145,8 @@ async fn main() -> ExitCode {
         Tool::Rounds(line) => unless_told_to_stop(rounds::run(&line)).await,
         Tool::Traffic(line) => run_traffic(&line).await,
         Tool::Slow(line) => slow::run(&line).await,
+        Tool::Requests(line) => requests::run(&line).await,
+        Tool::RequestPeer(line) => requests::peer::run(&line).await,
         Tool::With(line) => with_servers(&line).await,
         Tool::Script(line) => run_scripts(&line).await,
     };
