@@ -1,6 +1,6 @@
 //! Ends the sessions of processes that are proven dead, at once and not after `session_timeout`.
 //!
-//! Owns the look at the locks of this host, and telling the leader, who may run on another. Invariant: what is told is a
+//! Owns the look at the locks of this host, and telling this node and the leader, who may run on another. Invariant: what is told is a
 //! session whose process has surely ended; the lock is taken before a session is opened, so that a new start of the same
 //! node is never meant.
 
@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
+use super::SessionPeers;
 use super::shared::Shared;
 use super::wire::{Answer, Call};
 use crate::command::Action;
@@ -24,9 +26,22 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// How many of the gone are remembered.
 const GONE_MAX: usize = 1024;
 
-/// The nodes that are known to be gone by the word of others.
+/// Who is known to be dead.
 #[derive(Debug, Default)]
-pub(super) struct Deaths(Mutex<BTreeSet<NodeId>>);
+pub(super) struct Deaths {
+    /// The nodes that are known to be gone by the word of others.
+    gone: Mutex<BTreeSet<NodeId>>,
+    /// The nodes whose locks show that their processes have ended, while their sessions are open still.
+    dead: watch::Sender<BTreeSet<NodeId>>,
+}
+
+impl Deaths {
+    /// Tells of processes of this host that have died, as soon as it is seen: before their sessions end, for which there must
+    /// be a leader.
+    pub(super) fn dead(&self) -> watch::Receiver<BTreeSet<NodeId>> {
+        self.dead.subscribe()
+    }
+}
 
 /// Takes the word of another node that the process of a session is dead.
 pub(super) async fn take(shared: &Shared, session: SessionId, is_durable: bool) -> Answer {
@@ -43,7 +58,7 @@ async fn end(shared: &Shared, session: SessionId, is_durable: bool) {
         return;
     };
     if !is_durable {
-        let mut gone = shared.deaths.0.lock();
+        let mut gone = shared.deaths.gone.lock();
         if gone.len() < GONE_MAX {
             gone.insert(node);
         }
@@ -62,12 +77,16 @@ pub(super) async fn run(shared: Arc<Shared>) {
         ticks.tick().await;
         let open = shared.state.sessions().borrow().clone();
         told.retain(|session, at| open.contains_key(session) && at.elapsed() < AGAIN);
-        for (session, peer) in open {
-            let Evidence::Dead { is_durable } = shared.links.host.evidence(peer.node) else {
-                continue;
-            };
+        let dead = look(&shared, &open);
+        shared.deaths.dead.send_if_modified(|known| {
+            let now: BTreeSet<NodeId> = dead.iter().map(|(_, node, _)| *node).collect();
+            let is_new = *known != now;
+            *known = now;
+            is_new
+        });
+        for (session, _, is_durable) in dead {
             let is_halted = shared.is_leader() && !shared.is_led();
-            if peer.node == shared.node || is_halted || told.contains_key(&session) {
+            if is_halted || told.contains_key(&session) {
                 continue;
             }
             told.insert(session, Instant::now());
@@ -78,6 +97,17 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
         }
     }
+}
+
+/// The sessions of other nodes whose processes have ended, and whether the nodes keep their state.
+fn look(shared: &Shared, open: &SessionPeers) -> Vec<(SessionId, NodeId, bool)> {
+    let mut dead = Vec::new();
+    for (session, peer) in open.iter().filter(|(_, peer)| peer.node != shared.node) {
+        if let Evidence::Dead { is_durable } = shared.links.host.evidence(peer.node) {
+            dead.push((*session, peer.node, is_durable));
+        }
+    }
+    dead
 }
 
 async fn tell(shared: &Shared, session: SessionId, is_durable: bool) {
@@ -98,6 +128,6 @@ impl Shared {
     /// Tells whether a node is proven dead and can never come back: its place can be given away at once.
     pub(super) fn is_gone(&self, node: NodeId) -> bool {
         let here = self.links.host.evidence(node);
-        here == Evidence::Dead { is_durable: false } || self.deaths.0.lock().contains(&node)
+        here == Evidence::Dead { is_durable: false } || self.deaths.gone.lock().contains(&node)
     }
 }

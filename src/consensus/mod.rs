@@ -61,7 +61,7 @@ mod voter_tests;
 mod wire;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -377,6 +377,12 @@ impl Consensus {
     #[must_use]
     pub fn sessions(&self) -> watch::Receiver<SessionPeers> {
         self.shared.state.sessions()
+    }
+
+    /// The nodes whose processes ran on this host and have died, while their sessions are open still.
+    #[must_use]
+    pub fn dead(&self) -> watch::Receiver<BTreeSet<NodeId>> {
+        self.shared.deaths.dead()
     }
 
     /// This node's session, once it is open.

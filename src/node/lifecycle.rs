@@ -3,7 +3,7 @@
 //! Owns the order of these steps. Invariant: a node is ready only after its session is open and messages from every node
 //! whose session is older reach it, so that a subscription made here misses nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -130,7 +130,26 @@ pub(super) async fn run(node: Node, backup: Option<Backup>) {
     if let Err(error) = formed {
         return node.fail(&error.to_string());
     }
-    tokio::join!(keep_links(node.clone()), seek_cluster(&node, expect), tell_addresses(&node));
+    tokio::join!(
+        keep_links(node.clone()),
+        seek_cluster(&node, expect),
+        tell_addresses(&node),
+        tell_deaths(&node)
+    );
+}
+
+/// Tells pub/sub which processes of this host have died, for which it need not wait until their sessions end.
+async fn tell_deaths(node: &Node) {
+    let mut deaths = node.0.consensus.dead();
+    let mut told = BTreeSet::new();
+    while node.phase() < Phase::Leaving {
+        let dead = deaths.borrow_and_update().clone();
+        dead.difference(&told).for_each(|peer| node.0.pubsub.died(*peer));
+        told = dead;
+        if deaths.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Tells consensus where nodes are reached, as gossip has it.

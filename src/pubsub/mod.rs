@@ -200,6 +200,12 @@ impl PubSub {
         self.hub().unlink(peer);
     }
 
+    /// Takes in that the process of a linked peer has ended: requests that it held end at once. Its lane stays until it is
+    /// unlinked, and counts as a new one once its stream is open again.
+    pub fn died(&self, peer: NodeId) {
+        self.hub().state().ask(requests::Event::Unlinked(peer));
+    }
+
     /// Links `peer` and waits until its lane to this node is up, so that everything published there from then on arrives
     /// here. A node that joins does this with every member before it says that it is ready.
     ///

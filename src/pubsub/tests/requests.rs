@@ -230,6 +230,27 @@ async fn gone_is_told_with_the_end_of_the_link_and_with_the_unlinking() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn proven_death_ends_requests_at_once_and_its_successor_is_found() {
+    let network = MemoryNetwork::new(45);
+    let nodes = nodes(&network, 3).await;
+    let responder = nodes[1].respond(b"jobs").unwrap();
+    let waiting = asking(&nodes[0], "jobs");
+    let _held = asked(&responder).await;
+    network.isolate(address(2));
+    let begun = Instant::now();
+    nodes[0].died(id(2));
+    assert_eq!(waiting.await.unwrap(), Err(RequestError::Gone { node: id(2) }));
+    assert_eq!(ask(&nodes[0], "jobs").await, Err(RequestError::NoResponders));
+    assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
+    until("the end of the lane", || !report(&nodes[0], 2).is_up).await;
+    network.heal();
+    until("the lane", || report(&nodes[0], 2).is_up).await;
+    let waiting = asking(&nodes[0], "jobs");
+    asked(&responder).await.reply("again".into()).unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap(), "again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn silent_link_ends_a_request_as_soon_as_it_is_found_dead() {
     let network = MemoryNetwork::new(40);
     let nodes = nodes(&network, 2).await;
