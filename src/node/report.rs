@@ -9,7 +9,7 @@ use super::config::ClusterConfig;
 use super::lifecycle::Phase;
 use super::status::{
     ClusterStatus, FollowStatus, LaneStatus, ManagerStatus, MemberStatus, NodeStatus, RaftStatus,
-    Role, State, Status,
+    Role, State, Status, SubscribersStatus,
 };
 use super::{Error, Node};
 use crate::ids::NodeId;
@@ -48,6 +48,22 @@ fn lane(report: &pubsub::LaneReport) -> LaneStatus {
     }
 }
 
+/// What waits for this node's subscribers, and what they lost.
+fn subscribers(report: &pubsub::SubscribersReport) -> SubscribersStatus {
+    let pubsub::QueueReport { queued, queued_bytes, counters } = report.queues;
+    SubscribersStatus {
+        count: report.subscribers,
+        subscriptions: report.subscriptions,
+        queued,
+        queued_bytes,
+        lost_slow: counters.lost_slow,
+        lost_link: counters.lost_link,
+        lost_uncounted: counters.lost_uncounted,
+        replaced: counters.replaced,
+        cut: counters.overflows,
+    }
+}
+
 impl Node {
     /// Tells how the node is and what it knows of its cluster. Cheap, and never waits.
     #[must_use]
@@ -80,6 +96,7 @@ impl Node {
             voters: raft.voters.clone(),
             members: self.members(&raft),
             lanes: self.pubsub().lane_report().iter().map(lane).collect(),
+            subscribers: subscribers(&self.pubsub().subscribers_report()),
             sessions: raft.sessions as u64,
             bound: raft.bound.values().map(|count| *count as u64).sum(),
             waiting: raft.waiting as u64,

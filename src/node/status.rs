@@ -29,6 +29,8 @@ pub struct Status {
     pub members: Vec<MemberStatus>,
     /// The lanes on which messages go to and come from each other node, in the order of their ids.
     pub lanes: Vec<LaneStatus>,
+    /// Who listens to messages on this node, what waits for them and what they lost.
+    pub subscribers: SubscribersStatus,
     /// How many processes have an open session in the replicated state.
     pub sessions: u64,
     /// How many keys, fields, members and shares of counters are bound to sessions.
@@ -166,6 +168,29 @@ pub struct LaneStatus {
     pub received: u64,
     /// How many messages from it are known to be missing.
     pub missed: u64,
+}
+
+/// The subscribers of one node all together: Redis clients that have subscribed, and those of the program.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SubscribersStatus {
+    /// How many there are.
+    pub count: u64,
+    /// How many subscriptions they have.
+    pub subscriptions: u64,
+    /// How many messages wait for them.
+    pub queued: u64,
+    /// How many bytes those have, with bookkeeping. A payload that waits for several counts for each.
+    pub queued_bytes: u64,
+    /// How many messages they lost since the node's start because they were too slow.
+    pub lost_slow: u64,
+    /// How many they were told that links have lost: one counts for each subscriber.
+    pub lost_link: u64,
+    /// How often they were told that links have lost messages that nobody could count.
+    pub lost_uncounted: u64,
+    /// How many messages were replaced by later ones, for subscriptions that want the latest only.
+    pub replaced: u64,
+    /// How many subscribers were cut off because they were too slow.
+    pub cut: u64,
 }
 
 /// What a node is in agreement.

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use crate::node::status::{LaneStatus, Role, State, Status};
+use crate::node::status::{LaneStatus, Role, State, Status, SubscribersStatus};
 
 /// Writes the metrics of one moment.
 pub(super) fn text(status: &Status) -> String {
@@ -55,6 +55,7 @@ pub(super) fn text(status: &Status) -> String {
     gauge(&mut out, "quorate_waiting", "Clients that wait for a list element.", status.waiting);
     gauge(&mut out, "quorate_cluster_epoch", "The epoch of the cluster.", cluster.epoch);
     lanes(&mut out, &status.lanes);
+    subscribers(&mut out, &status.subscribers);
     out
 }
 
@@ -106,6 +107,24 @@ fn lanes(out: &mut String, lanes: &[LaneStatus]) {
             sample(out, &format!("{name}{{peer=\"{}\"}}", lane.peer), value(lane));
         }
     }
+}
+
+/// Writes what waits for subscribers and what they lost, by cause.
+fn subscribers(out: &mut String, own: &SubscribersStatus) {
+    gauge(out, "quorate_subscribers", "Subscribers of this node.", own.count);
+    gauge(out, "quorate_subscriptions", "Subscriptions they have.", own.subscriptions);
+    gauge(out, "quorate_subscribers_queued", "Messages that wait for them.", own.queued);
+    let bytes = "Bytes of those messages, with bookkeeping.";
+    gauge(out, "quorate_subscribers_queued_bytes", bytes, own.queued_bytes);
+    let name = "quorate_subscribers_lost_total";
+    head(out, "counter", name, "Messages that subscribers were told they had lost.");
+    sample(out, &format!("{name}{{cause=\"slow\"}}"), own.lost_slow);
+    sample(out, &format!("{name}{{cause=\"link\"}}"), own.lost_link);
+    let uncounted = "Times that subscribers lost messages that nobody could count.";
+    counter(out, "quorate_subscribers_lost_uncounted_total", uncounted, own.lost_uncounted);
+    let replaced = "Messages that a later one has replaced.";
+    counter(out, "quorate_subscribers_replaced_total", replaced, own.replaced);
+    counter(out, "quorate_subscribers_cut_total", "Subscribers cut off as too slow.", own.cut);
 }
 
 fn count(number: usize) -> u64 {

@@ -15,7 +15,7 @@ use crate::consensus::{Recovered, Refusal};
 use crate::ids::{FormationId, NodeId};
 use crate::node::status::{
     ClusterStatus, FollowStatus, LaneStatus, MemberStatus, NodeStatus, RaftStatus, Role, State,
-    Status,
+    Status, SubscribersStatus,
 };
 
 fn status(state: State, reason: Option<&str>) -> Status {
@@ -57,6 +57,7 @@ fn status(state: State, reason: Option<&str>) -> Status {
             bound: 3,
         }],
         lanes: vec![lane(0xb2, 100), lane(0xc3, 200)],
+        subscribers: SubscribersStatus { lost_slow: 5, lost_link: 6, ..Default::default() },
         sessions: 1,
         bound: 3,
         waiting: 0,
@@ -132,6 +133,7 @@ async fn ready_node_answers_every_path() {
     assert_eq!(status["voters"][0], "00000000000a1");
     assert_eq!(status["members"][0]["alive"], true);
     assert_eq!(status["cluster"]["epoch"], 1);
+    assert_eq!(status["subscribers"]["lost_slow"], 5);
 }
 
 #[tokio::test]
@@ -146,6 +148,10 @@ async fn metrics_are_prometheus_text_with_escaped_labels() {
                  quorate_lane_sent_bytes_total{peer=\"00000000000b2\"} 15000\n\
                  quorate_lane_sent_bytes_total{peer=\"00000000000c3\"} 30000\n";
     assert!(text.contains(lanes), "{text}");
+    let lost = "# TYPE quorate_subscribers_lost_total counter\n\
+                quorate_subscribers_lost_total{cause=\"slow\"} 5\n\
+                quorate_subscribers_lost_total{cause=\"link\"} 6\n";
+    assert!(text.contains(lost), "{text}");
     for line in text.lines() {
         assert!(line.starts_with('#') || line.rsplit_once(' ').unwrap().1.parse::<u64>().is_ok());
     }
