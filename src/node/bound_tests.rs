@@ -11,7 +11,7 @@ use super::bind::{Bind, BindTo};
 use super::tests::{PATIENCE, address, config, node, run, start, three};
 use super::*;
 use crate::command::{Command, Operation, Reply, Request};
-use crate::pubsub::{Kind, Subscriber};
+use crate::pubsub::{Cause, Delivery, Kind, Lost, Subscriber};
 use crate::transport::MemoryNetwork;
 
 fn command(words: &str) -> Command {
@@ -71,6 +71,7 @@ async fn renewed(events: &mut Events) -> (Event, usize) {
             Event::SessionLost { .. } => losses += 1,
             event @ Event::SessionRenewed { .. } => return (event, losses),
             Event::LeaderChanged { .. }
+            | Event::NotificationsLost { count: None }
             | Event::Halted
             | Event::Resumed
             | Event::BoundTaken { .. } => {}
@@ -202,6 +203,9 @@ async fn it_comes_back_through_a_snapshot_too() {
     let mut events = writer.events();
     write_bound(writer, "HSET h f v").await;
     write_bound(writer, "INCRBY n 4").await;
+    writer.set_notify_flags("Ex".parse().unwrap());
+    let listener = writer.subscriber();
+    assert!(listener.subscribe(Kind::Channel, b"__keyevent@0__:expired").unwrap().is_new());
     network.isolate(address(u8::try_from(at).unwrap() + 1));
     until(other, "EXISTS h", &Reply::Integer(0)).await;
     let value = "x".repeat(500);
@@ -218,6 +222,8 @@ async fn it_comes_back_through_a_snapshot_too() {
     assert!(matches!(event, Event::SessionRenewed { restored: 2, .. }), "{event:?}");
     assert_eq!(ask(other, "HGET h f").await, bulk("v"));
     assert_eq!(ask(other, "GET n").await, bulk("4"));
+    let told = timeout(PATIENCE, listener.receive()).await.expect("news in time").unwrap();
+    assert_eq!(told, Delivery::Lost(Lost { cause: Cause::Keyspace, count: None }));
 }
 
 /// The next message, as text.

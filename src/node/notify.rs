@@ -10,6 +10,9 @@ use super::{Event, Node};
 use crate::consensus::Told;
 use crate::keyspace::{Flags, Notification};
 
+/// How the channels of all notifications begin.
+const PREFIXES: [&[u8]; 2] = [b"__keyspace@", b"__keyevent@"];
+
 impl Node {
     /// Begins to give keyspace notifications: this node has caught up.
     pub(super) fn begin_notifying(&self) {
@@ -37,7 +40,10 @@ pub(super) async fn run(node: Node) {
                     tokio::task::coop::consume_budget().await;
                 }
             }
-            Told::Lost { count } => node.tell(Event::NotificationsLost { count }),
+            Told::Lost { count } => {
+                node.0.pubsub.announce_lost(&PREFIXES, count);
+                node.tell(Event::NotificationsLost { count });
+            }
         }
     }
 }

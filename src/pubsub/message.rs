@@ -85,4 +85,7 @@ pub enum Cause {
     },
     /// As [`Cause::Link`], from several nodes, when there are too many to tell them apart.
     Links,
+    /// Keyspace notifications that this node did not give, because more happened at once than can wait, or because it has taken
+    /// over a whole state (then nobody knows the count). They may have been of keys that this subscriber does not listen to.
+    Keyspace,
 }

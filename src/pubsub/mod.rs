@@ -11,6 +11,7 @@
 //!              outbox ──► lane ──► stream to a peer
 //! ```
 
+mod announce;
 mod arrivals;
 mod ask;
 mod backlog;
@@ -147,12 +148,6 @@ impl PubSub {
         payload: Bytes,
     ) -> Result<u64, Error> {
         self.hub().publish_unreliable(kind, channel, payload)
-    }
-
-    /// Gives a message to the listeners of this node alone; gives how many subscriptions it reached.
-    pub fn announce(&self, channel: &[u8], payload: Bytes) -> u64 {
-        let payload = hub::Payload::Borrowed(payload);
-        self.hub().state().deliver(Kind::Channel, channel, &payload, 0)
     }
 
     /// Sends a request to one responder to `channel`, on this node if it has one, else on any linked peer, and waits for its

@@ -56,8 +56,8 @@ struct Inner {
 pub struct Counters {
     /// Messages dropped because the subscriber was too slow.
     pub lost_slow: u64,
-    /// Messages that were lost on the way from their publishers, as far as they could be counted. One counts for each
-    /// subscriber that is told of it.
+    /// Messages that were lost on the way from their publishers, and keyspace notifications that this node did not give, as
+    /// far as they could be counted. One counts for each subscriber that is told of it.
     pub lost_link: u64,
     /// How often messages were lost that nobody could count.
     pub lost_uncounted: u64,
@@ -187,7 +187,7 @@ impl Queue {
         match (cause, lost) {
             (_, Some(0)) => return,
             (Cause::Slow, Some(lost)) => count(&mut own.lost_slow, &all.lost_slow, lost),
-            (Cause::Link { .. } | Cause::Links, Some(lost)) => {
+            (Cause::Link { .. } | Cause::Links | Cause::Keyspace, Some(lost)) => {
                 count(&mut own.lost_link, &all.lost_link, lost);
             }
             (_, None) => count(&mut own.lost_uncounted, &all.lost_uncounted, 1),
@@ -196,7 +196,6 @@ impl Queue {
     }
 
     /// Lets the subscriber know, before its next message, that messages are missing: how many, or none when nobody knows.
-    #[cfg_attr(not(test), expect(dead_code, reason = "links begin to tell of losses soon"))]
     pub(super) fn lost(&self, cause: Cause, lost: Option<u64>) {
         let mut inner = self.inner.lock();
         if inner.end.is_none() {

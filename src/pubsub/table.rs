@@ -258,6 +258,15 @@ impl<L: Clone> Table<L> {
         }
     }
 
+    /// Gives what stands for each subscriber with a subscription of which `is_meant` holds.
+    pub(super) fn who(&self, is_meant: impl Fn(Kind, &[u8]) -> bool) -> impl Iterator<Item = &L> {
+        let meant = move |own: &&Own<L>| {
+            let kinds = [Kind::Channel, Kind::Pattern, Kind::Sharded];
+            kinds.iter().any(|kind| own.names(*kind).iter().any(|name| is_meant(*kind, name)))
+        };
+        self.subscribers.values().filter(meant).map(|own| &own.listener)
+    }
+
     /// Gives what was handed in for each subscriber by [`Table::add`].
     pub(super) fn all(&self) -> impl Iterator<Item = &L> {
         self.subscribers.values().map(|own| &own.listener)

@@ -130,13 +130,14 @@ fn write_message(message: &Message, to: &mut Encoder<'_>) {
 }
 
 /// ```text
-/// > quorate.lost  slow | link  count or nil  id of the publisher's node or nil
+/// > quorate.lost  slow | link | keyspace  count or nil  id of the publisher's node or nil
 /// ```
 fn write_lost(lost: &Lost, to: &mut Encoder<'_>) {
     let (cause, publisher): (&[u8], _) = match lost.cause {
         Cause::Slow => (b"slow", None),
         Cause::Link { publisher } => (b"link", Some(publisher.to_string())),
         Cause::Links => (b"link", None),
+        Cause::Keyspace => (b"keyspace", None),
     };
     to.push(4);
     to.bulk(b"quorate.lost");
@@ -167,6 +168,7 @@ mod tests {
             (Cause::Link { publisher }, Some(7), "$4|link|:7|$13|00000000000a1|"),
             (Cause::Link { publisher }, None, "$4|link|_|$13|00000000000a1|"),
             (Cause::Links, None, "$4|link|_|_|"),
+            (Cause::Keyspace, Some(2), "$8|keyspace|:2|_|"),
         ] {
             let delivery = Delivery::Lost(Lost { cause, count });
             let expected = format!(">4|$12|quorate.lost|{expected}").replace('|', "\r\n");
