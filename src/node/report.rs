@@ -31,6 +31,7 @@ fn follow(raft: &consensus::Status) -> FollowStatus {
 
 /// What the lanes to and from one node have carried.
 fn lane(report: &pubsub::LaneReport) -> LaneStatus {
+    let unreliable = report.unreliable;
     LaneStatus {
         peer: report.peer,
         up: report.is_up,
@@ -45,6 +46,11 @@ fn lane(report: &pubsub::LaneReport) -> LaneStatus {
         reconnects: report.reconnects,
         received: report.received,
         missed: report.missed,
+        unreliable_sent: unreliable.sent,
+        unreliable_unsent: unreliable.unsent,
+        unreliable_received: unreliable.received,
+        unreliable_missing: unreliable.missing,
+        unreliable_stale: unreliable.stale,
     }
 }
 

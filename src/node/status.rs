@@ -168,6 +168,16 @@ pub struct LaneStatus {
     pub received: u64,
     /// How many messages from it are known to be missing.
     pub missed: u64,
+    /// How many unreliable messages were sent to it; these five are in none of the numbers above.
+    pub unreliable_sent: u64,
+    /// How many were not, because no link to it was up.
+    pub unreliable_unsent: u64,
+    /// How many came from it and were new.
+    pub unreliable_received: u64,
+    /// How many from it have not come.
+    pub unreliable_missing: u64,
+    /// How many from it came behind a newer one of their channel, and were dropped.
+    pub unreliable_stale: u64,
 }
 
 /// The subscribers of one node all together: Redis clients that have subscribed, and those of the program.

@@ -62,7 +62,7 @@ pub(super) fn text(status: &Status) -> String {
 /// What is told of each lane: kind, name, help and where the number is.
 type Column = (&'static str, &'static str, &'static str, fn(&LaneStatus) -> u64);
 
-const LANES: [Column; 12] = [
+const LANES: [Column; 17] = [
     ("gauge", "quorate_lane_up", "Whether messages go to the peer at once.", |lane| {
         u64::from(lane.up)
     }),
@@ -96,6 +96,21 @@ const LANES: [Column; 12] = [
     }),
     ("counter", "quorate_lane_missed_total", "Messages from the peer that are missing.", |lane| {
         lane.missed
+    }),
+    ("counter", "quorate_unreliable_sent_total", "Unreliable messages sent to the peer.", |lane| {
+        lane.unreliable_sent
+    }),
+    ("counter", "quorate_unreliable_unsent_total", "Those without a link to it.", |lane| {
+        lane.unreliable_unsent
+    }),
+    ("counter", "quorate_unreliable_received_total", "New ones that came from the peer.", |lane| {
+        lane.unreliable_received
+    }),
+    ("gauge", "quorate_unreliable_missing", "Those from the peer that have not come.", |lane| {
+        lane.unreliable_missing
+    }),
+    ("counter", "quorate_unreliable_stale_total", "Those dropped behind a newer one.", |lane| {
+        lane.unreliable_stale
     }),
 ];
 

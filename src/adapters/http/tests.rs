@@ -80,6 +80,11 @@ fn lane(peer: u64, sent: u64) -> LaneStatus {
         reconnects: 0,
         received: 9,
         missed: 0,
+        unreliable_sent: 11,
+        unreliable_unsent: 1,
+        unreliable_received: 10,
+        unreliable_missing: 2,
+        unreliable_stale: 1,
     }
 }
 
