@@ -55,7 +55,7 @@ impl Hub {
         let names = channels.iter().filter(|name| name.len() as u64 <= limit).cloned();
         let names: BTreeSet<Bytes> = names.collect();
         let mut counts: BTreeMap<Bytes, u64> = BTreeMap::new();
-        for piece in wire::pieces(names.into_iter().collect()) {
+        for piece in wire::pieces(names.into_iter().collect(), Bytes::len) {
             let answers = self.ask(Question::Counts { kind, channels: piece.clone() }).await;
             for answer in answers {
                 let Answer::Counts(more) = answer else { continue };

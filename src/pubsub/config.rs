@@ -43,6 +43,21 @@ pub struct Config {
     /// How many bytes these may have together. Default 32 MiB; a single one is never too large. Raised and lowered: as
     /// `responder_requests_max`.
     pub responder_bytes_max: ByteSize,
+    /// After how many messages from one node to a channel that nobody here listens to, that node is told to send it no more.
+    /// Default 8; 0 for never. Raised: more is sent in vain. Lowered: channels used a few times are pruned too, which costs
+    /// a message each, and a round trip when somebody subscribes to them.
+    pub prune_after: u32,
+    /// How many channels, counted once for each other node, this node notes as not to be sent to it, and as many that
+    /// others have told it not to send. Default 65,536. Raised: up to about 200 bytes and the name for each, twice, and longer
+    /// pauses when a link comes back. Lowered: what has no room is sent in vain.
+    pub prunes_max: usize,
+    /// How many bytes the names of these may have, in either role. Default 16 MiB. Raised and lowered: as `prunes_max`.
+    pub prunes_bytes_max: ByteSize,
+    /// How long another node may take to acknowledge that it sends a channel again that it was told not to send, before the
+    /// link to it is taken for broken; at most twice as long. Default 5 s. Raised: a node that hangs holds up subscribers
+    /// longer. Lowered: a slow network breaks links, and messages are lost.
+    #[serde(with = "crate::time::duration_text")]
+    pub graft_timeout: Duration,
     /// How long a publisher or a question waits for the peers' counts. Default 50 ms. Raised: a peer that has just died
     /// holds up publishers longer. Lowered: a busy peer's receivers are missing from the count.
     #[serde(with = "crate::time::duration_text")]
@@ -88,6 +103,10 @@ impl Default for Config {
             requests_bytes_max: ByteSize::mib(64),
             responder_requests_max: 4_096,
             responder_bytes_max: ByteSize::mib(32),
+            prune_after: 8,
+            prunes_max: 65_536,
+            prunes_bytes_max: ByteSize::mib(16),
+            graft_timeout: Duration::from_secs(5),
             count_timeout: Duration::from_millis(50),
             causal_wait_max: Duration::from_secs(1),
             attach_timeout: Duration::from_secs(5),

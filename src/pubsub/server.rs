@@ -211,7 +211,7 @@ impl State {
         match question {
             Question::Names { kind, pattern } => {
                 let names = self.names(*kind, pattern.as_ref());
-                wire::pieces(names).into_iter().map(Answer::Names).collect()
+                wire::pieces(names, Bytes::len).into_iter().map(Answer::Names).collect()
             }
             Question::Counts { kind, channels } => {
                 let count = |channel: &Bytes| self.table.listeners(*kind, channel) as u64;

@@ -14,7 +14,11 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
+<<<<<<< HEAD
 use super::requests::frame;
+=======
+use super::interest::Name;
+>>>>>>> 1421966 (pubsub: decide by prunes and grafts who is sent what)
 use crate::codec;
 
 const MESSAGE: u8 = 0;
@@ -27,6 +31,8 @@ const HEADER: usize = 1 + 1 + 8 + 8 + 4;
 const CONTROL_MAX: usize = 1024 * 1024;
 /// Lists are cut into pieces of about this many bytes, so that they fit control frames.
 pub(super) const PIECE_MAX: usize = 256 * 1024;
+/// The most names in one prune or graft.
+pub(super) const NAMES_MAX: usize = PIECE_MAX / 8 + 2;
 
 /// Everything that goes over a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +59,8 @@ pub(super) struct Publication {
     pub(super) payload: Bytes,
 }
 
-/// What a lane carries beside messages. The publisher says the first five, the listener the others, on the way back.
+/// What a lane carries beside messages. The publisher says the first five and the last one, the listener the others, on the
+/// way back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Control {
     /// The first frame of a stream.
@@ -70,12 +77,22 @@ pub(super) enum Control {
     Counts(Vec<(u64, u64)>),
     /// A piece of the answer to a query.
     Answer { id: u64, answer: Answer, is_last: bool },
+<<<<<<< HEAD
     /// Is there a responder to this channel? Said by the publisher, for one of its requests.
     Seek { id: u64, channel: Bytes },
     /// The answer to it.
     Sought { id: u64, is_here: bool },
     /// There will be no reply to a request.
     Refused { id: u64, refusal: frame::Refusal },
+=======
+    /// Nobody here listens to these channels: do not send what is published to them.
+    Prune { names: Vec<Name> },
+    /// Somebody here is about to listen to these: send it again from now on, and say so.
+    Graft { id: u64, names: Vec<Name> },
+    /// What is published from now on to the channels of that graft comes by this lane. `attempt` is that of the stream
+    /// by which the graft came; on any other stream this says nothing.
+    Grafted { attempt: u64, id: u64 },
+>>>>>>> 1421966 (pubsub: decide by prunes and grafts who is sent what)
 }
 
 /// Where a lane's stream begins.
@@ -185,8 +202,8 @@ fn publication(mut frame: Bytes) -> Option<Publication> {
     Some(Publication { kind, count_id, position, channel, payload: frame })
 }
 
-/// Cuts a list into pieces of about [`PIECE_MAX`] bytes; at least one, perhaps empty.
-pub(super) fn pieces(names: Vec<Bytes>) -> Vec<Vec<Bytes>> {
+/// Cuts a list into pieces of about [`PIECE_MAX`] bytes and no more than [`NAMES_MAX`] names; at least one, perhaps empty.
+pub(super) fn pieces<T>(names: Vec<T>, length: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
     let mut pieces = Vec::new();
     let mut piece = Vec::new();
     let mut size = 0;
@@ -195,7 +212,7 @@ pub(super) fn pieces(names: Vec<Bytes>) -> Vec<Vec<Bytes>> {
             pieces.push(std::mem::take(&mut piece));
             size = 0;
         }
-        size += name.len() + size_of::<u64>();
+        size += length(&name) + size_of::<u64>();
         piece.push(name);
     }
     pieces.push(piece);
@@ -264,12 +281,28 @@ mod tests {
             Frame::Control(Control::Answer { id: 1, answer, is_last: false }),
             "0101060101010300",
         );
+        let names = vec![(Kind::Channel, bytes("a")), (Kind::Sharded, bytes("bc"))];
+        check(Frame::Control(Control::Prune { names: names.clone() }), "0101070200016102026263");
+        check(Frame::Control(Control::Graft { id: 5, names }), "010108050200016102026263");
+        check(Frame::Control(Control::Grafted { attempt: 300, id: 5 }), "010109fb2c0105");
+    }
+
+    #[test]
+    fn as_many_names_as_there_may_be_fit_a_frame() {
+        for length in [0, 1, 7, 1_000, 512 * 1024] {
+            let name = (Kind::Channel, Bytes::from(vec![7; length]));
+            let names = vec![name; (1 << 20) / length.max(8)];
+            for names in pieces(names, |(_, name)| name.len()) {
+                assert!(names.len() <= NAMES_MAX, "{}", names.len());
+                assert!(decode(control(&Control::Graft { id: u64::MAX, names })).is_ok());
+            }
+        }
     }
 
     #[test]
     fn large_lists_go_in_pieces_that_fit() {
         let names: Vec<Bytes> = (0..20).map(|_| Bytes::from(vec![7; 64 * 1024])).collect();
-        let pieces = pieces(names.clone());
+        let pieces = pieces(names.clone(), Bytes::len);
         assert!(pieces.len() > 1);
         assert_eq!(pieces.concat(), names);
         for piece in pieces {
@@ -277,7 +310,7 @@ mod tests {
             let frame = control(&Control::Answer { id: 1, answer, is_last: false });
             assert!(decode(frame).is_ok());
         }
-        assert_eq!(super::pieces(Vec::new()), [Vec::<Bytes>::new()]);
+        assert_eq!(super::pieces(Vec::new(), Bytes::len), [Vec::<Bytes>::new()]);
     }
 
     proptest! {
@@ -288,7 +321,7 @@ mod tests {
 
         #[test]
         fn any_control_like_bytes_are_decoded_or_refused(
-            variant in 0_u8..8,
+            variant in 0_u8..11,
             rest in prop::collection::vec(any::<u8>(), 0..64),
         ) {
             let _refused = decode(Bytes::from([&[CONTROL, codec::VERSION, variant], &rest[..]].concat()));
