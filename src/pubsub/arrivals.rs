@@ -20,12 +20,21 @@ pub(super) struct StreamId {
     attempt: u64,
 }
 
+impl StreamId {
+    /// Gives the number that the publisher has given it.
+    pub(super) const fn attempt(self) -> u64 {
+        self.attempt
+    }
+}
+
 /// What is known about one publisher.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrival {
     stream: StreamId,
     lane: u64,
     is_open: bool,
+    /// Whether its last stream has ended because nothing more is published there.
+    is_clean: bool,
     /// The number that the next message should have.
     expected: u64,
     /// How many messages came.
@@ -33,6 +42,16 @@ pub(super) struct Arrival {
     /// How many are known to be missing.
     pub(super) missed: u64,
 }
+
+/// Messages that are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gap {
+    /// How many; none when nobody knows, and perhaps none at all.
+    pub(super) count: Option<u64>,
+}
+
+/// What may be missing of a lane that has ended.
+const UNKNOWN: Gap = Gap { count: None };
 
 /// Why nothing more is to be read from a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,33 +64,48 @@ pub(super) enum End {
 
 impl Arrivals {
     /// Begins to hear a stream instead of the one before. A later stream of the same lane shows what the break has cost.
-    pub(super) fn open(&mut self, publisher: NodeId, hello: Hello) -> Result<StreamId, End> {
+    /// Of another lane, or after another start of the publisher, nobody knows what is missing, unless the one before was ended
+    /// cleanly and this one is heard from its first message on.
+    pub(super) fn open(
+        &mut self,
+        publisher: NodeId,
+        hello: Hello,
+    ) -> Result<(StreamId, Option<Gap>), End> {
         let Hello { generation, attempt, lane, next } = hello;
         let stream = StreamId { generation, attempt };
-        let fresh = Arrival { stream, lane, is_open: true, expected: next, received: 0, missed: 0 };
-        let arrival = self.0.entry(publisher).or_insert(fresh);
+        let (received, missed) = (0, 0);
+        let (is_open, is_clean) = (true, false);
+        let fresh = Arrival { stream, lane, is_open, is_clean, expected: next, received, missed };
+        let is_late = next > 0;
+        let Some(arrival) = self.0.get_mut(&publisher) else {
+            self.0.insert(publisher, fresh);
+            return Ok((stream, is_late.then_some(UNKNOWN)));
+        };
         if stream < arrival.stream {
             return Err(End::Superseded);
         }
-        if arrival.stream.generation != generation {
-            *arrival = fresh;
-        } else if arrival.lane == lane {
-            skip(arrival, next)?;
+        let gap = if arrival.stream.generation == generation && arrival.lane == lane {
+            let gap = skip(arrival, next)?;
+            *arrival = Arrival { stream, is_open, is_clean, ..*arrival };
+            gap
         } else {
-            *arrival = Arrival { received: arrival.received, missed: arrival.missed, ..fresh };
-        }
-        arrival.stream = stream;
-        arrival.is_open = true;
-        Ok(stream)
+            let gap = (is_late || !arrival.is_clean).then_some(UNKNOWN);
+            let is_same_start = arrival.stream.generation == generation;
+            let (received, missed) =
+                if is_same_start { (arrival.received, arrival.missed) } else { (0, 0) };
+            *arrival = Arrival { received, missed, ..fresh };
+            gap
+        };
+        Ok((stream, gap))
     }
 
-    /// Takes in the number that the next message has.
+    /// Takes in the number that the next message has; gives how many are missing before it.
     pub(super) fn run(
         &mut self,
         publisher: NodeId,
         stream: StreamId,
         first: u64,
-    ) -> Result<(), End> {
+    ) -> Result<Option<Gap>, End> {
         skip(self.current(publisher, stream)?, first)
     }
 
@@ -93,22 +127,20 @@ impl Arrivals {
         arrival.ok_or(End::Superseded)
     }
 
-    /// Notes that a stream has ended. Its numbers are remembered for a peer that has a lane, so that what is missing will
-    /// be counted.
-    pub(super) fn close(&mut self, publisher: NodeId, stream: StreamId, is_linked: bool) {
+    /// Notes that a stream has ended. Its numbers are remembered until [`Arrivals::forget`], so that what is missing will be
+    /// counted.
+    pub(super) fn close(&mut self, publisher: NodeId, stream: StreamId, is_clean: bool) {
         if let Ok(arrival) = self.current(publisher, stream) {
             arrival.is_open = false;
-            if !is_linked {
-                self.0.remove(&publisher);
-            }
+            arrival.is_clean = is_clean;
         }
     }
 
-    /// Forgets a peer that has no lane any more, unless its stream is still heard.
-    pub(super) fn unlinked(&mut self, publisher: NodeId) {
-        if self.0.get(&publisher).is_some_and(|arrival| !arrival.is_open) {
-            self.0.remove(&publisher);
-        }
+    /// Forgets a peer whose stream has ended, and gives what may be missing of it.
+    pub(super) fn forget(&mut self, publisher: NodeId) -> Option<Gap> {
+        self.0.get(&publisher).filter(|arrival| !arrival.is_open)?;
+        let arrival = self.0.remove(&publisher)?;
+        (!arrival.is_clean).then_some(UNKNOWN)
     }
 
     /// Gives what came from a peer.
@@ -118,12 +150,12 @@ impl Arrivals {
 }
 
 /// Goes on to message `next`; those between are missing.
-fn skip(arrival: &mut Arrival, next: u64) -> Result<(), End> {
+fn skip(arrival: &mut Arrival, next: u64) -> Result<Option<Gap>, End> {
     let expected = arrival.expected;
     let gap = next.checked_sub(expected).ok_or(End::Backwards { expected, found: next })?;
     arrival.missed = arrival.missed.saturating_add(gap);
     arrival.expected = next;
-    Ok(())
+    Ok((gap > 0).then_some(Gap { count: Some(gap) }))
 }
 
 #[cfg(test)]
@@ -138,46 +170,74 @@ mod tests {
         NodeId::from_random(1)
     }
 
-    #[test]
-    fn missing_messages_are_counted_within_and_between_streams() {
-        let mut arrivals = Arrivals::default();
-        let first = arrivals.open(publisher(), hello(1, 1, 1, 10)).unwrap();
-        arrivals.run(publisher(), first, 10).unwrap();
-        arrivals.message(publisher(), first).unwrap();
-        arrivals.run(publisher(), first, 13).unwrap();
-        arrivals.message(publisher(), first).unwrap();
-        assert_eq!(arrivals.get(publisher()).unwrap().missed, 2);
-        arrivals.close(publisher(), first, true);
-        let second = arrivals.open(publisher(), hello(1, 2, 1, 20)).unwrap();
-        let arrival = arrivals.get(publisher()).unwrap();
-        assert_eq!((arrival.missed, arrival.received), (8, 2));
-        let backwards = End::Backwards { expected: 20, found: 19 };
-        assert_eq!(arrivals.run(publisher(), second, 19), Err(backwards));
+    const fn missing(count: u64) -> Option<Gap> {
+        Some(Gap { count: Some(count) })
     }
 
     #[test]
-    fn another_lane_or_another_start_begins_anew() {
+    fn missing_messages_are_counted_within_and_between_streams() {
         let mut arrivals = Arrivals::default();
-        arrivals.open(publisher(), hello(1, 5, 1, 100)).unwrap();
-        arrivals.open(publisher(), hello(1, 6, 2, 0)).unwrap();
+        let (first, gap) = arrivals.open(publisher(), hello(1, 1, 1, 0)).unwrap();
+        assert_eq!(gap, None);
+        assert_eq!(arrivals.run(publisher(), first, 0), Ok(None));
+        arrivals.message(publisher(), first).unwrap();
+        assert_eq!(arrivals.run(publisher(), first, 3), Ok(missing(2)));
+        arrivals.message(publisher(), first).unwrap();
+        assert_eq!(arrivals.get(publisher()).unwrap().missed, 2);
+        arrivals.close(publisher(), first, false);
+        let (second, gap) = arrivals.open(publisher(), hello(1, 2, 1, 10)).unwrap();
+        assert_eq!(gap, missing(6));
+        let arrival = arrivals.get(publisher()).unwrap();
+        assert_eq!((arrival.missed, arrival.received), (8, 2));
+        let backwards = End::Backwards { expected: 10, found: 9 };
+        assert_eq!(arrivals.run(publisher(), second, 9), Err(backwards));
+    }
+
+    #[test]
+    fn of_another_lane_or_another_start_nobody_knows_what_is_missing() {
+        let mut arrivals = Arrivals::default();
+        let open = |arrivals: &mut Arrivals, hello| arrivals.open(publisher(), hello).unwrap();
+        assert_eq!(open(&mut arrivals, hello(1, 5, 1, 100)).1, Some(UNKNOWN));
+        let (stream, gap) = open(&mut arrivals, hello(1, 6, 2, 0));
+        assert_eq!(gap, Some(UNKNOWN));
+        arrivals.close(publisher(), stream, false);
+        let (stream, gap) = open(&mut arrivals, hello(2, 1, 1, 0));
+        assert_eq!(gap, Some(UNKNOWN));
         assert_eq!(arrivals.get(publisher()).unwrap().missed, 0);
-        arrivals.open(publisher(), hello(2, 1, 1, 50)).unwrap();
-        assert_eq!(arrivals.get(publisher()).unwrap().missed, 0);
+        arrivals.close(publisher(), stream, true);
+        let (stream, gap) = open(&mut arrivals, hello(3, 1, 1, 0));
+        assert_eq!(gap, None, "the start before has said all that it had to");
+        arrivals.close(publisher(), stream, true);
+        assert_eq!(open(&mut arrivals, hello(4, 1, 1, 7)).1, Some(UNKNOWN));
+    }
+
+    #[test]
+    fn what_may_be_missing_of_a_publisher_that_is_forgotten_is_told() {
+        let mut arrivals = Arrivals::default();
+        let (stream, gap) = arrivals.open(publisher(), hello(1, 1, 1, 0)).unwrap();
+        assert_eq!(gap, None);
+        assert_eq!(arrivals.forget(publisher()), None, "it is heard");
+        arrivals.close(publisher(), stream, false);
+        assert_eq!(arrivals.forget(publisher()), Some(UNKNOWN));
+        assert_eq!(arrivals.forget(publisher()), None);
+        let (stream, _) = arrivals.open(publisher(), hello(1, 2, 1, 0)).unwrap();
+        arrivals.close(publisher(), stream, true);
+        assert_eq!(arrivals.forget(publisher()), None, "it has ended cleanly");
     }
 
     #[test]
     fn only_the_newest_stream_is_heard() {
         let mut arrivals = Arrivals::default();
-        let old = arrivals.open(publisher(), hello(1, 1, 1, 0)).unwrap();
-        let new = arrivals.open(publisher(), hello(1, 2, 1, 0)).unwrap();
+        let (old, _) = arrivals.open(publisher(), hello(1, 1, 1, 0)).unwrap();
+        let (new, _) = arrivals.open(publisher(), hello(1, 2, 1, 0)).unwrap();
         assert_eq!(arrivals.message(publisher(), old), Err(End::Superseded));
         assert_eq!(arrivals.message(publisher(), new), Ok(()));
         assert_eq!(arrivals.open(publisher(), hello(1, 1, 1, 0)), Err(End::Superseded));
         arrivals.close(publisher(), old, false);
-        assert_eq!(arrivals.check(publisher(), new), Ok(()));
-        arrivals.unlinked(publisher());
+        assert_eq!(arrivals.forget(publisher()), None);
         assert_eq!(arrivals.check(publisher(), new), Ok(()));
         arrivals.close(publisher(), new, false);
+        assert!(arrivals.forget(publisher()).is_some());
         assert!(arrivals.get(publisher()).is_none());
     }
 }

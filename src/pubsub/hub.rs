@@ -14,8 +14,9 @@ use tokio::sync::{oneshot, watch};
 
 use super::arrivals::Arrivals;
 use super::causal::{Gate, Positions};
+use super::effect::WayBack;
 use super::gather::Gather;
-use super::interest::Interest;
+use super::interest::{self, Event, Interest, Ticket};
 use super::lane::{Lane, Links};
 use super::queue::{Pushed, Queue, Totals};
 use super::requests::Requests;
@@ -54,6 +55,10 @@ pub(super) struct State {
     pub(super) interest: Interest,
     pub(super) lanes: BTreeMap<NodeId, Lane>,
     pub(super) arrivals: Arrivals,
+    /// How each publisher whose stream is heard is answered.
+    pub(super) ways_back: BTreeMap<NodeId, Arc<WayBack>>,
+    /// Who waits until a subscription is in effect.
+    pub(super) waiting: BTreeMap<Ticket, oneshot::Sender<()>>,
     pub(super) counts: Gather<u64>,
     pub(super) questions: Gather<Vec<Answer>>,
     /// The members that were asked for their lane, by the id of the request.
@@ -68,9 +73,11 @@ impl Hub {
     pub(super) fn new(config: Config, links: Option<Links>, positions: Arc<dyn Positions>) -> Self {
         let state = State {
             table: Table::new(Limits::of(&config)),
-            interest: Interest::default(),
+            interest: Interest::new(interest::Limits::of(&config)),
             lanes: BTreeMap::new(),
             arrivals: Arrivals::default(),
+            ways_back: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             counts: Gather::default(),
             questions: Gather::default(),
             attaching: BTreeMap::new(),
@@ -107,6 +114,7 @@ impl Hub {
         state.table.all().for_each(|listener| listener.queue.close());
         state.lanes.values().for_each(Lane::finish);
         state.stop_requests();
+        state.waiting.clear();
         drop(state);
         self.stopped.send_replace(true);
     }
@@ -183,6 +191,7 @@ impl State {
         });
         for subscriber in overflowed {
             self.table.remove(subscriber);
+            self.note(Event::Dropped(subscriber));
         }
         reached
     }

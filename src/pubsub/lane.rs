@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::datagram;
+use super::effect::{self, Fault};
 use super::hub::{Hub, State};
 use super::interest::Event;
 use super::outbox::Outbox;
@@ -55,6 +56,8 @@ pub(super) struct Lane {
     pub(super) streams: u64,
     /// How many messages were not sent because nobody at the peer listens.
     pub(super) withheld: u64,
+    /// Which stream is open, or was the last one.
+    pub(super) attempt: u64,
     pub(super) number: u64,
     /// The unreliable messages to the peer, and those that came from it.
     pub(super) datagrams: Arc<datagram::Sent>,
@@ -110,13 +113,13 @@ impl Hub {
             is_confirmed,
             streams: 0,
             withheld: 0,
+            attempt: 0,
             number: state.next_number(),
             datagrams: Arc::default(),
             track: datagram::Track::default(),
             task: Some(task),
         };
         state.lanes.insert(peer, lane);
-        state.interest.handle(Event::Linked(peer));
         state.ask(requests::Event::Linked(peer));
         Some(outbox)
     }
@@ -131,11 +134,11 @@ impl State {
     fn unlink(&mut self, peer: NodeId) {
         if let Some(lane) = self.lanes.remove(&peer) {
             lane.outbox.discard();
-            self.interest.handle(Event::Unlinked(peer));
+            self.note(Event::Unpruned(peer));
             self.lost(peer);
             self.ask(requests::Event::Unlinked(peer));
         }
-        self.arrivals.unlinked(peer);
+        self.forget(peer);
     }
 
     /// Nothing will be answered on the stream that was open to a peer.
@@ -153,10 +156,12 @@ impl State {
     fn up(&mut self, peer: NodeId, outbox: &Arc<Outbox>, generation: u64) -> Option<Hello> {
         let attempt = self.next_number();
         let lane = self.lane(peer, outbox)?;
+        lane.attempt = attempt;
         lane.is_up = true;
         lane.is_silent = false;
         lane.streams += 1;
         let hello = Hello { generation, attempt, lane: lane.number, next: outbox.first() };
+        self.note(Event::Unpruned(peer));
         self.ask(requests::Event::Up { peer, attempt });
         Some(hello)
     }
@@ -169,6 +174,8 @@ impl State {
         if is_hopeless {
             self.unlink(peer);
         } else {
+            // What is published from now on waits for the next stream, which withholds nothing.
+            self.note(Event::Unpruned(peer));
             self.lost(peer);
             self.ask(requests::Event::Down(peer));
         }
@@ -231,7 +238,7 @@ async fn stream(hub: &Arc<Hub>, peer: NodeId, outbox: &Arc<Outbox>) -> Result<()
     let ended = tokio::select! {
         biased;
         ended = write(&mut sender, hello, outbox) => ended,
-        reason = read(&mut receiver, hub, peer) => Err(reason),
+        reason = read(&mut receiver, hub, peer, outbox) => Err(reason),
     };
     ended.map_err(|reason| Ended { was_up: true, reason })
 }
@@ -246,6 +253,10 @@ async fn write(
     while let Some(mut frames) = outbox.take().await {
         sender.send_all(&mut frames).await?;
     }
+    if outbox.is_discarded() {
+        // A clean end would say that nothing is missing.
+        return Ok(());
+    }
     sender.finish();
     // A peer that takes longer is not waited for.
     let _late = timeout(FINISH_MAX, sender.stopped()).await;
@@ -253,57 +264,75 @@ async fn write(
 }
 
 /// Reads the peer's answers until the stream ends.
-async fn read(receiver: &mut FrameReceiver, hub: &Hub, peer: NodeId) -> transport::Error {
+async fn read(
+    receiver: &mut FrameReceiver,
+    hub: &Hub,
+    peer: NodeId,
+    outbox: &Arc<Outbox>,
+) -> transport::Error {
     loop {
         let frame = match receiver.receive().await {
             Ok(Some(frame)) => frame,
             Ok(None) => return transport::Error::Malformed { what: "end of a lane's answers" },
             Err(error) => return error,
         };
-        let is_answer = match wire::decode(frame) {
-            Ok(Frame::Control(control)) => hub.state().answered(peer, control),
+        let taken = match wire::decode(frame) {
+            Ok(Frame::Control(control)) => hub.answered(peer, outbox, control),
             Ok(Frame::Reply(reply)) => {
                 hub.state().take_reply(peer, reply);
-                true
+                Ok(())
             }
-            Ok(Frame::Message(_) | Frame::Request(_)) => false,
+            Ok(Frame::Message(_) | Frame::Request(_)) => Err(Fault::Misplaced),
             Err(error) => {
-                tracing::warn!(%peer, "lane: {error}");
-                false
+                tracing::warn!(%peer, "broke the lane: {error}");
+                return transport::Error::Malformed { what: "answer on a lane" };
             }
         };
-        if !is_answer {
+        if let Err(fault) = taken {
+            tracing::warn!(%peer, "broke the lane: {fault}");
             return transport::Error::Malformed { what: "answer on a lane" };
         }
     }
 }
 
-impl State {
-    /// Takes in what a peer answers; gives false when that is no answer.
-    fn answered(&mut self, peer: NodeId, control: Control) -> bool {
-        if let Some(lane) = self.lanes.get_mut(&peer) {
-            lane.is_silent = false;
-        }
+impl Hub {
+    /// Takes in what a peer answers on the stream of a lane.
+    fn answered(&self, peer: NodeId, outbox: &Arc<Outbox>, control: Control) -> Result<(), Fault> {
+        let limit = self.config.name_limit();
+        let mut state = self.state();
+        let Some(lane) = state.lane(peer, outbox) else { return Ok(()) };
+        lane.is_silent = false;
         match control {
             Control::Counts(counts) => {
                 for (id, count) in counts {
-                    self.counts.answered(id, peer, true, |sum| *sum = sum.saturating_add(count));
+                    let add = |sum: &mut u64| *sum = sum.saturating_add(count);
+                    state.counts.answered(id, peer, true, add);
                 }
             }
             Control::Answer { id, answer, is_last } => {
-                self.questions.answered(id, peer, is_last, |answers| answers.push(answer));
+                state.questions.answered(id, peer, is_last, |answers| answers.push(answer));
+            }
+            Control::Prune { names } => {
+                effect::check(&names, limit)?;
+                state.note(Event::Pruned { peer, names });
+            }
+            Control::Graft { id, names } => {
+                effect::check(&names, limit)?;
+                let actions = state.interest.handle(Event::GraftAsked { peer, id, names: &names });
+                state.carry_out(actions)?;
             }
             Control::Sought { id, is_here } => {
-                self.ask(requests::Event::Sought { peer, id, is_here });
+                state.ask(requests::Event::Sought { peer, id, is_here });
             }
-            Control::Refused { id, refusal } => self.take_refusal(peer, id, refusal),
+            Control::Refused { id, refusal } => state.take_refusal(peer, id, refusal),
             Control::Hello(_)
             | Control::Run { .. }
             | Control::Attach { .. }
             | Control::Attached { .. }
+            | Control::Grafted { .. }
             | Control::Query { .. }
-            | Control::Seek { .. } => return false,
+            | Control::Seek { .. } => return Err(Fault::Misplaced),
         }
-        true
+        Ok(())
     }
 }

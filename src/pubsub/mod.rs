@@ -18,6 +18,7 @@ mod backlog;
 mod causal;
 mod config;
 mod datagram;
+mod effect;
 mod error;
 mod gather;
 mod hub;

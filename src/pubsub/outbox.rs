@@ -15,6 +15,8 @@ use super::wire::{self, Control};
 const BATCH_MAX: usize = 256 * 1024;
 /// What a frame weighs beside its bytes.
 const OVERHEAD: u64 = size_of::<Parcel>() as u64;
+/// How much more than the limit may wait of what must not be missing.
+const URGENT_MAX: u64 = 64 * 1024;
 /// What a frame takes on a stream beside its bytes.
 const PREFIX: u64 = 4;
 
@@ -43,6 +45,8 @@ struct Waiting {
     bytes: u64,
     /// How many messages were pushed: the number of the next one.
     next: u64,
+    /// The number after the last message that the receiver knows of, by having been sent it or told of its loss.
+    told: u64,
     dropped: u64,
     /// How many messages, and how many bytes with everything, were taken to be written.
     sent: u64,
@@ -87,33 +91,41 @@ impl Outbox {
         let mut waiting = self.waiting.lock();
         let number = waiting.next;
         waiting.next += 1;
-        let is_kept = self.push(&mut waiting, Parcel { number: Some(number), frame });
+        let is_kept = self.push(&mut waiting, self.limit, Parcel { number: Some(number), frame });
         waiting.dropped += u64::from(!is_kept);
         drop(waiting);
-        if is_kept {
-            self.arrival.notify_one();
-        }
+        // Also for a dropped one: when nothing else waits, its number is told alone.
+        self.arrival.notify_one();
         is_kept
     }
 
     /// Appends a control frame; gives false when it was dropped instead.
     pub(super) fn push_control(&self, control: &Control) -> bool {
-        self.push_frame(wire::control(control))
+        self.push_within(self.limit, wire::control(control))
+    }
+
+    /// Appends a control frame that must not be missing, for which there is some room beyond the limit.
+    pub(super) fn push_urgent(&self, control: &Control) -> bool {
+        self.push_within(self.limit.saturating_add(URGENT_MAX), wire::control(control))
     }
 
     /// Appends any frame but a message's; gives false when it was dropped instead.
     pub(super) fn push_frame(&self, frame: Bytes) -> bool {
+        self.push_within(self.limit, frame)
+    }
+
+    fn push_within(&self, limit: u64, frame: Bytes) -> bool {
         let parcel = Parcel { number: None, frame };
-        let is_kept = self.push(&mut self.waiting.lock(), parcel);
+        let is_kept = self.push(&mut self.waiting.lock(), limit, parcel);
         if is_kept {
             self.arrival.notify_one();
         }
         is_kept
     }
 
-    fn push(&self, waiting: &mut Waiting, parcel: Parcel) -> bool {
+    fn push(&self, waiting: &mut Waiting, limit: u64, parcel: Parcel) -> bool {
         let bytes = waiting.bytes.saturating_add(parcel.cost());
-        if bytes > self.limit || *self.end.borrow() != End::Open {
+        if bytes > limit || *self.end.borrow() != End::Open {
             return false;
         }
         waiting.bytes = bytes;
@@ -121,10 +133,12 @@ impl Outbox {
         true
     }
 
-    /// Gives the number of the first message that will be taken.
+    /// Gives the number of the first message that will be taken, to be told to a new receiver.
     pub(super) fn first(&self) -> u64 {
-        let waiting = self.waiting.lock();
-        waiting.parcels.iter().find_map(|parcel| parcel.number).unwrap_or(waiting.next)
+        let mut waiting = self.waiting.lock();
+        let first = waiting.parcels.iter().find_map(|parcel| parcel.number);
+        waiting.told = first.unwrap_or(waiting.next);
+        waiting.told
     }
 
     /// Waits for frames and takes as many as go into one write, each run of messages behind its number. Gives none when the
@@ -162,9 +176,15 @@ impl Outbox {
                     frames.push(wire::control(&Control::Run { first: number }));
                 }
                 expected = Some(number + 1);
+                waiting.told = number + 1;
             }
             size += parcel.frame.len();
             frames.push(parcel.frame);
+        }
+        if waiting.parcels.is_empty() && waiting.told < waiting.next {
+            // The last ones were dropped.
+            waiting.told = waiting.next;
+            frames.push(wire::control(&Control::Run { first: waiting.next }));
         }
         let written = frames.iter().map(|frame| frame.len() as u64 + PREFIX);
         waiting.sent_bytes = written.fold(waiting.sent_bytes, u64::saturating_add);
@@ -182,6 +202,7 @@ impl Outbox {
         self.end.send_replace(End::Discarded);
         let mut waiting = self.waiting.lock();
         waiting.parcels = VecDeque::new();
+        waiting.told = waiting.next;
         waiting.bytes = 0;
         drop(waiting);
         self.arrival.notify_one();
@@ -190,6 +211,11 @@ impl Outbox {
     /// Tells whether it takes frames.
     pub(super) fn is_open(&self) -> bool {
         *self.end.borrow() == End::Open
+    }
+
+    /// Tells whether nothing more is to be sent.
+    pub(super) fn is_discarded(&self) -> bool {
+        *self.end.borrow() == End::Discarded
     }
 
     /// Waits until it takes no more frames.

@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::hub::{Hub, Payload, State};
-use super::interest::{Action, Event};
 use super::{Error, Kind, wire};
+use crate::ids::NodeId;
 
 /// How many counts may be waited for at once; a publisher beyond it gets the count of its own node only.
 const COUNTS_MAX: usize = 65_536;
@@ -69,6 +69,37 @@ impl State {
         }
         Some(sum)
     }
+
+    /// Puts a message on the lane of every peer that has not pruned its channel. Gives its frame, if anybody needed it, and
+    /// who will count it.
+    fn forward(
+        &mut self,
+        kind: Kind,
+        channel: &[u8],
+        want_count: bool,
+        encode: impl Fn() -> Bytes,
+    ) -> (Option<Bytes>, BTreeSet<NodeId>) {
+        let Self { interest, lanes, .. } = self;
+        // In the order of the lanes, and no others are there.
+        let mut pruners = interest.pruners(kind, channel);
+        let mut frame = None;
+        let mut asked = BTreeSet::new();
+        for (peer, lane) in lanes {
+            if let [first, rest @ ..] = pruners
+                && first == peer
+            {
+                pruners = rest;
+                lane.withheld += 1;
+                continue;
+            }
+            let frame = frame.get_or_insert_with(&encode);
+            let is_queued = lane.outbox.push_message(frame.clone());
+            if want_count && is_queued && lane.is_up && !lane.is_silent {
+                asked.insert(*peer);
+            }
+        }
+        (frame, asked)
+    }
 }
 
 impl Hub {
@@ -87,24 +118,15 @@ impl Hub {
         }
         // Read under the lock, so that positions only grow along a lane.
         let position = self.positions.written();
-        let actions = state.interest.handle(Event::Published);
-        if actions.is_empty() {
-            let reached = state.deliver(kind, channel, &Payload::Borrowed(payload), position);
-            return Ok(Count::Known(reached));
-        }
         let want_count = want_count && state.counts.len() < COUNTS_MAX;
         let id = if want_count { state.counts.next_id() } else { 0 };
-        let frame = wire::message(kind, id, position, channel, &payload);
-        let payload = Payload::Own(wire::payload_of(&frame, channel));
+        let encode = || wire::message(kind, id, position, channel, &payload);
+        let (frame, asked) = state.forward(kind, channel, want_count, encode);
+        let payload = match frame {
+            Some(frame) => Payload::Own(wire::payload_of(&frame, channel)),
+            None => Payload::Borrowed(payload),
+        };
         let reached = state.deliver(kind, channel, &payload, position);
-        let mut asked = BTreeSet::new();
-        for Action::Forward(peer) in actions {
-            let Some(lane) = state.lanes.get(&peer) else { continue };
-            let is_queued = lane.outbox.push_message(frame.clone());
-            if want_count && is_queued && lane.is_up && !lane.is_silent {
-                asked.insert(peer);
-            }
-        }
         if asked.is_empty() {
             return Ok(Count::Known(reached));
         }

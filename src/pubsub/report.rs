@@ -93,6 +93,7 @@ impl State {
     pub(super) fn report(&self) -> Vec<LaneReport> {
         let report = |(peer, lane): (&NodeId, &super::lane::Lane)| {
             let fill = lane.outbox.fill();
+            let tally = self.interest.tally(*peer);
             let arrival = self.arrivals.get(*peer);
             LaneReport {
                 peer: *peer,
@@ -104,9 +105,9 @@ impl State {
                 sent: fill.sent,
                 sent_bytes: fill.sent_bytes,
                 withheld: lane.withheld,
-                prunes_held: 0,
-                prunes_made: 0,
-                grafts: 0,
+                prunes_held: tally.held,
+                prunes_made: tally.made,
+                grafts: tally.grafts,
                 reconnects: lane.streams.saturating_sub(1),
                 received: arrival.map_or(0, |arrival| arrival.received),
                 missed: arrival.map_or(0, |arrival| arrival.missed),

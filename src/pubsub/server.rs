@@ -11,19 +11,20 @@ use tokio::time::timeout;
 
 use super::Kind;
 use super::arrivals::{End, StreamId};
+use super::effect::{Fault, WayBack};
 use super::hub::{Hub, Payload, State};
-use super::outbox::Outbox;
+use super::interest::{Event, Name};
 use super::wire::{self, Answer, Control, Frame, Hello, Publication, Question};
 use crate::command::glob;
 use crate::ids::NodeId;
 use crate::transport::{FrameReceiver, FrameSender, Inbound, Remote};
 
+/// How many bytes of answers may wait for a peer, if two messages are not larger.
+const ANSWERS_MAX: u64 = 32 * 1024 * 1024;
 /// How long a stream may take until its hello is there.
 const HELLO_MAX: Duration = Duration::from_secs(3);
 /// How many frames are taken in under one lock.
 const BATCH_MAX: usize = 32;
-/// How many bytes of answers may wait for a peer.
-const ANSWERS_MAX: u64 = 32 * 1024 * 1024;
 
 /// Why an incoming stream is not read any further.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +35,14 @@ enum Stop {
     Wire(#[from] wire::Error),
     #[error(transparent)]
     Stream(#[from] End),
+    #[error(transparent)]
+    Fault(#[from] Fault),
     #[error("a frame that a publisher does not send here")]
     Misplaced,
+    #[error("a graft was not acknowledged within {} ms", .0.as_millis())]
+    NotGrafted(Duration),
+    #[error("too many answers wait for it")]
+    NoRoom,
     #[error("no hello within {} ms", HELLO_MAX.as_millis())]
     NoHello,
 }
@@ -44,7 +51,12 @@ impl Stop {
     /// Tells whether the peer is at fault, and not the network.
     const fn is_fault(&self) -> bool {
         match self {
-            Self::Wire(_) | Self::Misplaced | Self::Stream(End::Backwards { .. }) => true,
+            Self::Wire(_)
+            | Self::Fault(_)
+            | Self::Misplaced
+            | Self::NotGrafted(_)
+            | Self::NoRoom
+            | Self::Stream(End::Backwards { .. }) => true,
             Self::Transport(_) | Self::NoHello | Self::Stream(End::Superseded) => false,
         }
     }
@@ -54,15 +66,16 @@ impl Stop {
 pub(super) async fn serve(hub: Arc<Hub>, inbound: Inbound) {
     let Inbound { remote, mut sender, mut receiver, .. } = inbound;
     let room = ANSWERS_MAX.max(hub.config.message_max.as_u64().saturating_mul(2));
-    let answers = Arc::new(Outbox::new(room));
+    let way_back = Arc::new(WayBack::new(room));
     let served = tokio::select! {
         biased;
-        stop = serve_stream(&hub, &remote, &mut receiver, &answers) => stop,
-        stop = write(&mut sender, &answers) => stop,
+        stop = serve_stream(&hub, &remote, &mut receiver, &way_back) => stop,
+        stop = write(&mut sender, &way_back) => Err(stop),
+        stop = watch_grafts(&hub, remote.id, &way_back) => Err(stop),
         () = hub.stopped() => return,
     };
     // Replies that come later are dropped.
-    answers.discard();
+    way_back.answers.discard();
     match served {
         Ok(()) => sender.finish(),
         Err(stop) if stop.is_fault() => {
@@ -72,23 +85,42 @@ pub(super) async fn serve(hub: Arc<Hub>, inbound: Inbound) {
     }
 }
 
-async fn write(sender: &mut FrameSender, answers: &Outbox) -> Result<(), Stop> {
-    while let Some(mut frames) = answers.take().await {
-        sender.send_all(&mut frames).await?;
+async fn write(sender: &mut FrameSender, way_back: &WayBack) -> Stop {
+    while let Some(mut frames) = way_back.answers.take().await {
+        if let Err(error) = sender.send_all(&mut frames).await {
+            return error.into();
+        }
     }
-    Ok(())
+    Stop::NoRoom
+}
+
+/// Waits until the publisher has left a graft unacknowledged for too long.
+async fn watch_grafts(hub: &Hub, publisher: NodeId, way_back: &WayBack) -> Stop {
+    let limit = hub.config.graft_timeout;
+    loop {
+        let oldest = hub.state().interest.oldest_graft(publisher);
+        if oldest.is_none() {
+            way_back.grafting.notified().await;
+            continue;
+        }
+        tokio::time::sleep(limit).await;
+        if hub.state().interest.oldest_graft(publisher) == oldest {
+            return Stop::NotGrafted(limit);
+        }
+    }
 }
 
 async fn serve_stream(
     hub: &Arc<Hub>,
     remote: &Remote,
     receiver: &mut FrameReceiver,
-    answers: &Arc<Outbox>,
+    way_back: &Arc<WayBack>,
 ) -> Result<(), Stop> {
     let hello = timeout(HELLO_MAX, receive_hello(receiver)).await.map_err(|_| Stop::NoHello)??;
     let Some(hello) = hello else { return Ok(()) };
-    let stream = hub.state().arrivals.open(remote.id, hello)?;
-    Reader { hub, remote, stream, attempt: hello.attempt, answers }.run(receiver).await
+    let stream = hub.state().open(remote.id, hello, way_back)?;
+    let is_clean = false;
+    Reader { hub, remote, stream, is_clean, way_back }.run(receiver).await
 }
 
 async fn receive_hello(receiver: &mut FrameReceiver) -> Result<Option<Hello>, Stop> {
@@ -106,23 +138,25 @@ struct Reader<'a> {
     hub: &'a Arc<Hub>,
     remote: &'a Remote,
     stream: StreamId,
-    /// As the publisher names the stream.
-    attempt: u64,
-    answers: &'a Arc<Outbox>,
+    /// Whether the publisher has ended it, and publishes nothing more.
+    is_clean: bool,
+    way_back: &'a WayBack,
 }
 
 impl Reader<'_> {
-    async fn run(&self, receiver: &mut FrameReceiver) -> Result<(), Stop> {
+    async fn run(&mut self, receiver: &mut FrameReceiver) -> Result<(), Stop> {
         while let Some(first) = receiver.receive().await? {
             let more = receiver.receive_ready(BATCH_MAX)?;
             self.take(std::iter::once(first).chain(more))?;
         }
+        self.is_clean = true;
         Ok(())
     }
 
     /// Takes in frames under one lock, and answers their counts together.
     fn take(&self, frames: impl Iterator<Item = Bytes>) -> Result<(), Stop> {
         let mut counts = Vec::new();
+        let mut names = Vec::new();
         let mut state = self.hub.state();
         state.arrivals.check(self.remote.id, self.stream)?;
         for frame in frames {
@@ -130,31 +164,56 @@ impl Reader<'_> {
                 Frame::Message(publication) => {
                     state.arrivals.message(self.remote.id, self.stream)?;
                     let id = publication.count_id;
-                    let count = take_message(&mut state, publication);
+                    let count = self.take_message(&mut state, publication, &mut names)?;
                     if id != 0 {
                         counts.push((id, count));
                     }
                 }
                 Frame::Control(control) => self.take_control(&mut state, control)?,
                 // One that is meant for an earlier stream is given up already.
-                Frame::Request(request) if request.attempt == self.attempt => {
-                    state.take_request(request, self.answers);
+                Frame::Request(request) if request.attempt == self.stream.attempt() => {
+                    state.take_request(request, &self.way_back.answers);
                 }
                 Frame::Request(_) => {}
                 Frame::Reply(_) => return Err(Stop::Misplaced),
             }
         }
+        if !names.is_empty() {
+            // Under the lock, so that no graft overtakes it. One that has no room leaves the peer sending.
+            let _full = self.way_back.answers.push_control(&Control::Prune { names });
+        }
         drop(state);
         if !counts.is_empty() {
             // A peer that does not read its answers gets none.
-            let _full = self.answers.push_control(&Control::Counts(counts));
+            let _full = self.way_back.answers.push_control(&Control::Counts(counts));
         }
         Ok(())
     }
 
+    /// Delivers a peer's message. When nobody wants it for the n-th time, its name is to be pruned.
+    fn take_message(
+        &self,
+        state: &mut State,
+        publication: Publication,
+        prunes: &mut Vec<Name>,
+    ) -> Result<u64, Stop> {
+        let Publication { kind, position, channel, payload, .. } = publication;
+        let reached = state.deliver(kind, &channel, &Payload::Borrowed(payload), position);
+        if reached == 0 && !state.is_wanted(kind, &channel) {
+            let publisher = self.remote.id;
+            let event = Event::Unwanted { publisher, kind, channel: &channel };
+            let actions = state.interest.handle(event);
+            prunes.append(&mut state.carry_out(actions)?.prunes);
+        }
+        Ok(reached)
+    }
+
     fn take_control(&self, state: &mut State, control: Control) -> Result<(), Stop> {
         match control {
-            Control::Run { first } => state.arrivals.run(self.remote.id, self.stream, first)?,
+            Control::Run { first } => {
+                let gap = state.arrivals.run(self.remote.id, self.stream, first)?;
+                state.tell_all(self.remote.id, gap);
+            }
             Control::Attach { id } => {
                 let Remote { id: peer, address, .. } = *self.remote;
                 if let Some(outbox) = self.hub.link_in(state, peer, address, false) {
@@ -167,13 +226,22 @@ impl Reader<'_> {
             Control::Seek { id, channel } => {
                 let is_here = state.requests.has(&channel);
                 // A peer that does not read its answers gets none.
-                let _full = self.answers.push_control(&Control::Sought { id, is_here });
+                let _full = self.way_back.answers.push_control(&Control::Sought { id, is_here });
+            }
+            // What an earlier stream was asked for: this one withholds nothing that it did.
+            Control::Grafted { attempt, .. } if attempt != self.stream.attempt() => {}
+            Control::Grafted { id, .. } => {
+                let publisher = self.remote.id;
+                let actions = state.interest.handle(Event::Acknowledged { publisher, id });
+                state.carry_out(actions)?;
             }
             Control::Hello(_)
             | Control::Counts(_)
             | Control::Answer { .. }
             | Control::Sought { .. }
-            | Control::Refused { .. } => return Err(Stop::Misplaced),
+            | Control::Refused { .. }
+            | Control::Prune { .. }
+            | Control::Graft { .. } => return Err(Stop::Misplaced),
         }
         Ok(())
     }
@@ -183,7 +251,7 @@ impl Reader<'_> {
         let last = pieces.len().saturating_sub(1);
         for (index, answer) in pieces.into_iter().enumerate() {
             let control = Control::Answer { id, answer, is_last: index == last };
-            if !self.answers.push_control(&control) {
+            if !self.way_back.answers.push_control(&control) {
                 // A peer that does not read its answers gets none.
                 return;
             }
@@ -193,16 +261,8 @@ impl Reader<'_> {
 
 impl Drop for Reader<'_> {
     fn drop(&mut self) {
-        let mut state = self.hub.state();
-        let is_linked = state.lanes.contains_key(&self.remote.id);
-        state.arrivals.close(self.remote.id, self.stream, is_linked);
+        self.hub.state().close(self.remote.id, self.stream, self.is_clean);
     }
-}
-
-/// Delivers a peer's message.
-fn take_message(state: &mut State, publication: Publication) -> u64 {
-    let Publication { kind, position, channel, payload, .. } = publication;
-    state.deliver(kind, &channel, &Payload::Borrowed(payload), position)
 }
 
 impl State {

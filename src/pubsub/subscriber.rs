@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::effect::Effect;
 use super::hub::{Hub, Listener};
+use super::interest::Event;
 use super::queue::{Queue, QueueReport};
 use super::table::SubscriberId;
 use super::{Delivery, Error, Kind, Policy};
@@ -67,8 +69,11 @@ impl Subscriber {
         policy: Policy,
     ) -> Result<Subscription, Error> {
         let listener = Listener { queue: Arc::clone(&self.queue), policy };
-        let is_new = self.hub.state().table.subscribe(self.id, kind, name, listener)?;
-        Ok(Subscription { is_new })
+        let mut state = self.hub.state();
+        let is_new = state.table.subscribe(self.id, kind, name, listener)?;
+        let effect = state.subscribed(self.id, kind, name);
+        drop(state);
+        Ok(Subscription { is_new, effect: effect.map(|effect| Effect::new(&self.hub, effect)) })
     }
 
     /// Unsubscribes; gives false when it was not subscribed. Messages that came before wait still: take them with
@@ -151,6 +156,8 @@ impl Meter {
 #[must_use = "publishes on other nodes are sure to arrive only once this has been awaited"]
 pub struct Subscription {
     is_new: bool,
+    /// None when it is in effect everywhere.
+    effect: Option<Effect>,
 }
 
 impl Subscription {
@@ -165,11 +172,10 @@ impl Subscription {
     ///
     /// # Cancel safety
     /// Safe: the subscription stays, and comes into effect all the same.
-    #[expect(
-        clippy::unused_async,
-        reason = "so far every linked node publishes everything to this one"
-    )]
     pub async fn in_effect(self) -> bool {
+        if let Some(mut effect) = self.effect {
+            effect.wait().await;
+        }
         self.is_new
     }
 }
@@ -182,7 +188,10 @@ impl fmt::Debug for Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
+        let mut state = self.hub.state();
         // The hub's lock is not held while what stood for the subscriber is dropped.
-        let _listener = self.hub.state().table.remove(self.id);
+        let _listener = state.table.remove(self.id);
+        state.note(Event::Dropped(self.id));
+        drop(state);
     }
 }

@@ -267,6 +267,16 @@ impl<L: Clone> Table<L> {
         self.subscribers.values().filter(meant).map(|own| &own.listener)
     }
 
+    /// Gives what was handed in for a subscriber by [`Table::add`].
+    pub(super) fn listener(&self, subscriber: SubscriberId) -> Option<&L> {
+        self.subscribers.get(&subscriber).map(|own| &own.listener)
+    }
+
+    /// Gives what was handed in for each subscriber that listens to something.
+    pub(super) fn listening(&self) -> impl Iterator<Item = &L> {
+        self.subscribers.values().filter(|own| own.count() > 0).map(|own| &own.listener)
+    }
+
     /// Gives what was handed in for each subscriber by [`Table::add`].
     pub(super) fn all(&self) -> impl Iterator<Item = &L> {
         self.subscribers.values().map(|own| &own.listener)

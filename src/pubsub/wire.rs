@@ -14,11 +14,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
-<<<<<<< HEAD
-use super::requests::frame;
-=======
 use super::interest::Name;
->>>>>>> 1421966 (pubsub: decide by prunes and grafts who is sent what)
+use super::requests::frame;
 use crate::codec;
 
 const MESSAGE: u8 = 0;
@@ -77,14 +74,12 @@ pub(super) enum Control {
     Counts(Vec<(u64, u64)>),
     /// A piece of the answer to a query.
     Answer { id: u64, answer: Answer, is_last: bool },
-<<<<<<< HEAD
     /// Is there a responder to this channel? Said by the publisher, for one of its requests.
     Seek { id: u64, channel: Bytes },
     /// The answer to it.
     Sought { id: u64, is_here: bool },
     /// There will be no reply to a request.
     Refused { id: u64, refusal: frame::Refusal },
-=======
     /// Nobody here listens to these channels: do not send what is published to them.
     Prune { names: Vec<Name> },
     /// Somebody here is about to listen to these: send it again from now on, and say so.
@@ -92,7 +87,6 @@ pub(super) enum Control {
     /// What is published from now on to the channels of that graft comes by this lane. `attempt` is that of the stream
     /// by which the graft came; on any other stream this says nothing.
     Grafted { attempt: u64, id: u64 },
->>>>>>> 1421966 (pubsub: decide by prunes and grafts who is sent what)
 }
 
 /// Where a lane's stream begins.
@@ -282,9 +276,9 @@ mod tests {
             "0101060101010300",
         );
         let names = vec![(Kind::Channel, bytes("a")), (Kind::Sharded, bytes("bc"))];
-        check(Frame::Control(Control::Prune { names: names.clone() }), "0101070200016102026263");
-        check(Frame::Control(Control::Graft { id: 5, names }), "010108050200016102026263");
-        check(Frame::Control(Control::Grafted { attempt: 300, id: 5 }), "010109fb2c0105");
+        check(Frame::Control(Control::Prune { names: names.clone() }), "01010a0200016102026263");
+        check(Frame::Control(Control::Graft { id: 5, names }), "01010b050200016102026263");
+        check(Frame::Control(Control::Grafted { attempt: 300, id: 5 }), "01010cfb2c0105");
     }
 
     #[test]
@@ -321,7 +315,7 @@ mod tests {
 
         #[test]
         fn any_control_like_bytes_are_decoded_or_refused(
-            variant in 0_u8..11,
+            variant in 0_u8..14,
             rest in prop::collection::vec(any::<u8>(), 0..64),
         ) {
             let _refused = decode(Bytes::from([&[CONTROL, codec::VERSION, variant], &rest[..]].concat()));

@@ -89,7 +89,7 @@ pub(super) enum Action {
     /// Tell this subscriber that messages from the publisher may be missing.
     Tell { subscriber: SubscriberId, publisher: NodeId },
     /// The publisher has acknowledged what this node did not ask: end its stream.
-    Refuse { publisher: NodeId },
+    Refuse { publisher: NodeId, id: u64 },
 }
 
 /// The most that is noted.

@@ -132,7 +132,7 @@ impl Noted {
     pub(super) fn acknowledged(&mut self, publisher: NodeId, id: u64) -> Vec<Action> {
         let mut actions = Vec::new();
         if self.grafts.get(&id).is_none_or(|graft| graft.publisher != publisher) {
-            return vec![Action::Refuse { publisher }];
+            return vec![Action::Refuse { publisher, id }];
         }
         if let Some(graft) = self.settle(id, &mut actions) {
             graft.names.iter().for_each(|name| self.forget_note(publisher, name));
@@ -179,7 +179,11 @@ impl Noted {
 
     /// Grafts some channels that nobody waits for, unless that is under way.
     fn make_room(&mut self) -> Vec<Action> {
-        if self.grafts.values().any(|graft| graft.tickets.is_empty() && graft.subscribers.is_empty()) {
+        if self
+            .grafts
+            .values()
+            .any(|graft| graft.tickets.is_empty() && graft.subscribers.is_empty())
+        {
             return Vec::new();
         }
         let names = self.channels.len() + self.sharded.len();
@@ -189,7 +193,8 @@ impl Noted {
         let mut last = None;
         for (name, notes) in self.after(from).take(share) {
             for note in notes {
-                let is_open = self.publishers.get(&note.publisher).is_some_and(|entry| entry.is_open);
+                let is_open =
+                    self.publishers.get(&note.publisher).is_some_and(|entry| entry.is_open);
                 if is_open && note.graft.is_none() {
                     chosen.entry(note.publisher).or_default().push(name.clone());
                 }
@@ -372,7 +377,8 @@ impl Noted {
     }
 
     fn forget_notes(&mut self, publisher: NodeId) {
-        let Some(entry) = self.publishers.get_mut(&publisher).filter(|entry| entry.notes > 0) else {
+        let Some(entry) = self.publishers.get_mut(&publisher).filter(|entry| entry.notes > 0)
+        else {
             return;
         };
         entry.notes = 0;
@@ -387,6 +393,39 @@ impl Noted {
                 }
                 !notes.is_empty()
             });
+        }
+    }
+
+    /// Tells whether a publisher may withhold a channel.
+    #[cfg(test)]
+    pub(super) fn has(&self, publisher: NodeId, kind: Kind, channel: &[u8]) -> bool {
+        let notes = self.space(kind).get(channel);
+        notes.is_some_and(|notes| notes.iter().any(|note| note.publisher == publisher))
+    }
+
+    /// Tells whether nothing is under way.
+    #[cfg(test)]
+    pub(super) fn is_quiet(&self) -> bool {
+        let is_owed = self.publishers.values().any(|entry| !entry.owed.is_empty());
+        self.grafts.is_empty() && self.tickets.is_empty() && !is_owed
+    }
+
+    /// Checks the sums against what they stand for, and the bound.
+    #[cfg(test)]
+    pub(super) fn check(&self, limits: Limits) {
+        let spaces = || self.channels.iter().chain(&self.sharded);
+        let notes: usize = spaces().map(|(_, notes)| notes.len()).sum();
+        let bytes: u64 = spaces().map(|(channel, _)| channel.len() as u64).sum();
+        let counted: u64 = self.publishers.values().map(|entry| entry.notes).sum();
+        assert_eq!((notes, bytes, notes as u64), (self.notes, self.bytes, counted));
+        assert!(notes <= limits.prunes && bytes <= limits.bytes, "{notes} {bytes}");
+        assert!(spaces().all(|(_, notes)| !notes.is_empty()));
+        for (id, graft) in &self.grafts {
+            for (kind, channel) in &graft.names {
+                let notes = self.space(*kind).get(channel).into_iter().flatten();
+                let mut own = notes.filter(|note| note.publisher == graft.publisher);
+                assert!(own.all(|note| note.graft == Some(*id)), "{graft:?}");
+            }
         }
     }
 

@@ -44,9 +44,8 @@ impl Unwanted {
         if let Some(passed) = row.get_mut(..=place.unwrap_or(WAYS - 1)) {
             passed.rotate_right(1);
         }
-        if let [first, ..] = row {
-            *first = slot;
-        }
+        let [first, ..] = row;
+        *first = slot;
         slot.count
     }
 }

@@ -176,10 +176,17 @@ async fn outbox_of_an_unreachable_peer_is_bounded() {
     network.heal();
     say(&nodes[1], "news", "small");
     let mut received = 0;
-    while heard(&subscriber).await != "small" {
-        received += 1;
+    let mut lost = Vec::new();
+    loop {
+        match timeout(SOON, subscriber.receive()).await.unwrap().unwrap() {
+            Delivery::Message(message) if message.payload == "small" => break,
+            Delivery::Message(_) => received += 1,
+            Delivery::Lost(news) => lost.push(news),
+        }
     }
     assert_eq!((received, report(&nodes[0], 2).missed), (31, 9));
+    let cause = Cause::Link { publisher: id(2) };
+    assert_eq!(lost, [Lost { cause, count: Some(9) }]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -274,7 +281,7 @@ async fn broken_members_lose_their_stream_and_nothing_else() {
     subscriber.subscribe(Kind::Channel, b"news").unwrap().in_effect().await;
     let message = wire::message(Kind::Channel, 7, 0, b"news", b"hi");
     let run = wire::control(&Control::Run { first: 5 });
-    let streams: [&[Bytes]; 7] = [
+    let streams: [&[Bytes]; 9] = [
         &[Bytes::new()],
         &[Bytes::from_static(b"\x07junk")],
         std::slice::from_ref(&message),
@@ -282,6 +289,8 @@ async fn broken_members_lose_their_stream_and_nothing_else() {
         &[hello(2, 0), hello(3, 0)],
         &[hello(4, 6), run],
         &[hello(5, 0), wire::control(&Control::Counts(vec![(1, 1)]))],
+        &[hello(6, 0), wire::control(&Control::Prune { names: Vec::new() })],
+        &[hello(7, 0), wire::control(&Control::Grafted { attempt: 7, id: 1 })],
     ];
     for frames in streams {
         let (mut sender, mut receiver) = raw(&transport, 1).await;
@@ -293,7 +302,7 @@ async fn broken_members_lose_their_stream_and_nothing_else() {
     sender.send_all(&mut vec![hello(9, 6), message]).await.unwrap();
     let counts = timeout(SOON, receiver.receive()).await.unwrap().unwrap().unwrap();
     assert_eq!(counts, wire::control(&Control::Counts(vec![(7, 1)])));
-    assert_eq!(heard(&subscriber).await, "hi");
+    assert_eq!(taken(&subscriber).unwrap().payload, "hi");
 }
 
 #[tokio::test(start_paused = true)]
@@ -309,6 +318,8 @@ async fn older_stream_is_not_heard_beside_a_newer_one() {
     assert_eq!(heard(&subscriber).await, "one");
     let (mut new, _new_answers) = raw(&transport, 1).await;
     new.send_all(&mut vec![hello(2, 2), message("three")]).await.unwrap();
+    let lost = Lost { cause: Cause::Link { publisher: id(2) }, count: Some(1) };
+    assert_eq!(subscriber.receive().await, Ok(Delivery::Lost(lost)));
     assert_eq!(heard(&subscriber).await, "three");
     old.send(message("two")).await.unwrap();
     let end = timeout(SOON, old_answers.receive()).await.expect("the stream must end");

@@ -8,6 +8,7 @@ mod faults;
 mod patterns;
 mod queue;
 mod requests;
+mod routes;
 mod table;
 mod unreliable;
 
@@ -19,7 +20,9 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::ids::NodeId;
-use crate::transport::{Class, Credentials, Identity, MemoryNetwork, Parts, Secret, Socket};
+use crate::transport::{
+    Class, Credentials, Identity, Incoming, MemoryNetwork, Parts, Secret, Socket,
+};
 
 /// Long enough for anything that is going to happen.
 const SOON: Duration = Duration::from_secs(20);
@@ -32,13 +35,8 @@ fn address(number: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, number], 7_400))
 }
 
-/// Starts a transport whose incoming lanes are handed to what `start` makes of it.
-async fn node_with(
-    network: &MemoryNetwork,
-    number: u8,
-    config: Config,
-    generation: u64,
-) -> (Transport, PubSub) {
+/// Starts a transport of a node without pub/sub.
+async fn silent(network: &MemoryNetwork, number: u8) -> (Transport, Incoming) {
     let socket = Socket::Simulated(network.socket(address(number)));
     let credentials = Credentials::Secret { current: Secret::generate([1; 32]), previous: None };
     let identity = Identity {
@@ -51,7 +49,17 @@ async fn node_with(
     let parts = Parts { socket, rng_seed: [number; 32] };
     let started =
         Transport::start(crate::transport::Config::default(), credentials, identity, parts);
-    let (transport, mut incoming) = started.await.unwrap();
+    started.await.unwrap()
+}
+
+/// Starts a transport whose incoming lanes are handed to what `start` makes of it.
+async fn node_with(
+    network: &MemoryNetwork,
+    number: u8,
+    config: Config,
+    generation: u64,
+) -> (Transport, PubSub) {
+    let (transport, mut incoming) = silent(network, number).await;
     let pubsub = PubSub::start(config, transport.clone(), generation, Arc::new(Stateless));
     let handler = pubsub.clone();
     tokio::spawn(async move {
