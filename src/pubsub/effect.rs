@@ -175,8 +175,29 @@ impl State {
         Some((ticket, done))
     }
 
+    /// Takes in a message that reached nobody; gives what is to be pruned at its publisher now.
+    pub(super) fn unwanted(&mut self, publisher: NodeId, kind: Kind, channel: &[u8]) -> Vec<Name> {
+        if self.is_wanted(kind, channel) {
+            return Vec::new();
+        }
+        let actions = self.interest.handle(Event::Unwanted { publisher, kind, channel });
+        // Such an event neither acknowledges nor refuses anything.
+        self.carry_out(actions).map(|outcome| outcome.prunes).unwrap_or_default()
+    }
+
+    /// Says to a publisher what nobody here listens to. To be called under the lock in which that was found, so that no graft
+    /// overtakes it.
+    pub(super) fn prune(&self, publisher: NodeId, names: Vec<Name>) {
+        if !names.is_empty()
+            && let Some(way_back) = self.ways_back.get(&publisher)
+        {
+            // One that has no room leaves the publisher sending.
+            let _full = way_back.answers.push_control(&Control::Prune { names });
+        }
+    }
+
     /// Tells whether somebody here listens to a channel.
-    pub(super) fn is_wanted(&self, kind: Kind, channel: &[u8]) -> bool {
+    fn is_wanted(&self, kind: Kind, channel: &[u8]) -> bool {
         let mut is_wanted = false;
         self.table.matching(kind, channel, |_| is_wanted = true);
         is_wanted

@@ -164,7 +164,7 @@ impl Reader<'_> {
                 Frame::Message(publication) => {
                     state.arrivals.message(self.remote.id, self.stream)?;
                     let id = publication.count_id;
-                    let count = self.take_message(&mut state, publication, &mut names)?;
+                    let count = self.take_message(&mut state, publication, &mut names);
                     if id != 0 {
                         counts.push((id, count));
                     }
@@ -178,10 +178,7 @@ impl Reader<'_> {
                 Frame::Reply(_) => return Err(Stop::Misplaced),
             }
         }
-        if !names.is_empty() {
-            // Under the lock, so that no graft overtakes it. One that has no room leaves the peer sending.
-            let _full = self.way_back.answers.push_control(&Control::Prune { names });
-        }
+        state.prune(self.remote.id, names);
         drop(state);
         if !counts.is_empty() {
             // A peer that does not read its answers gets none.
@@ -196,16 +193,13 @@ impl Reader<'_> {
         state: &mut State,
         publication: Publication,
         prunes: &mut Vec<Name>,
-    ) -> Result<u64, Stop> {
+    ) -> u64 {
         let Publication { kind, position, channel, payload, .. } = publication;
         let reached = state.deliver(kind, &channel, &Payload::Borrowed(payload), position);
-        if reached == 0 && !state.is_wanted(kind, &channel) {
-            let publisher = self.remote.id;
-            let event = Event::Unwanted { publisher, kind, channel: &channel };
-            let actions = state.interest.handle(event);
-            prunes.append(&mut state.carry_out(actions)?.prunes);
+        if reached == 0 {
+            prunes.append(&mut state.unwanted(self.remote.id, kind, &channel));
         }
-        Ok(reached)
+        reached
     }
 
     fn take_control(&self, state: &mut State, control: Control) -> Result<(), Stop> {

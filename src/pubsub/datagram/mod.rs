@@ -131,13 +131,18 @@ impl Hub {
 
 impl State {
     /// Gives the peers that a message goes to.
-    fn targets(&self, _kind: Kind, _channel: &[u8]) -> Vec<Target> {
+    fn targets(&mut self, kind: Kind, channel: &[u8]) -> Vec<Target> {
+        let pruners = self.interest.pruners(kind, channel);
+        let is_pruner = |id: &crate::ids::NodeId| pruners.binary_search(id).is_ok();
+        for (_, lane) in self.lanes.iter_mut().filter(|(id, _)| is_pruner(id)) {
+            lane.withheld += 1;
+        }
         let target = |(id, lane): (&crate::ids::NodeId, &Lane)| Target {
             peer: Peer { id: Some(*id), address: lane.address },
             lane: lane.number,
             sent: Arc::clone(&lane.datagrams),
         };
-        self.lanes.iter().map(target).collect()
+        self.lanes.iter().filter(|(id, _)| !is_pruner(id)).map(target).collect()
     }
 
     /// Delivers what came from a peer, if nothing newer came before it.
@@ -152,7 +157,12 @@ impl State {
         };
         if lane.track.passes(&message) {
             let payload = Payload::Own(message.payload);
-            self.deliver(message.kind, &message.channel, &payload, message.position);
+            let (kind, channel) = (message.kind, message.channel);
+            let reached = self.deliver(kind, &channel, &payload, message.position);
+            if reached == 0 {
+                let names = self.unwanted(remote.id, kind, &channel);
+                self.prune(remote.id, names);
+            }
         }
     }
 }

@@ -326,3 +326,22 @@ async fn listener_that_asks_what_it_must_not_loses_the_stream() {
     assert_eq!(answer(&mut stream.receiver).await, grafted);
     drop(transport);
 }
+
+#[tokio::test(start_paused = true)]
+async fn unreliable_messages_are_pruned_as_others() {
+    let network = MemoryNetwork::new(42);
+    let nodes = nodes(&network, 2).await;
+    let send = || nodes[1].publish_unreliable(Kind::Channel, b"place", Bytes::from_static(b"x,y"));
+    until("the prune", || {
+        assert_eq!(send(), Ok(0));
+        report(&nodes[1], 1).prunes_held == 1
+    })
+    .await;
+    let before = report(&nodes[1], 1).withheld;
+    assert_eq!(send(), Ok(0));
+    assert_eq!(report(&nodes[1], 1).withheld, before + 1);
+    let subscriber = nodes[0].subscriber();
+    assert!(subscriber.subscribe(Kind::Channel, b"place").unwrap().in_effect().await);
+    assert_eq!(send(), Ok(0));
+    assert_eq!(heard(&subscriber).await, "x,y");
+}
