@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
 use crate::failure::{Failure, Outcome};
@@ -45,6 +45,24 @@ impl Client {
     /// When nobody accepts within [`REPLY_DEADLINE`].
     pub async fn connect(address: SocketAddr) -> Outcome<Self> {
         let stream = tokio::time::timeout(REPLY_DEADLINE, TcpStream::connect(address))
+            .await
+            .map_err(|_| Failure::new(format!("{address} did not accept in time")))?
+            .map_err(|error| Failure::new(format!("cannot connect to {address}: {error}")))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, unread: Vec::new(), start: 0 })
+    }
+
+    /// Connects to `address` with a small buffer of the system for what arrives, so that whoever stops reading is noticed soon.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect_narrow(address: SocketAddr, receive_buffer: u32) -> Outcome<Self> {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_recv_buffer_size(receive_buffer)?;
+        let stream = tokio::time::timeout(REPLY_DEADLINE, socket.connect(address))
             .await
             .map_err(|_| Failure::new(format!("{address} did not accept in time")))?
             .map_err(|error| Failure::new(format!("cannot connect to {address}: {error}")))?;
