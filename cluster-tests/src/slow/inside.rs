@@ -60,9 +60,14 @@ async fn turns(line: &Line, node: &Node, load: &Load, policy: Policy) -> Outcome
     let mut before = load.rate(line.time()).await?;
     for number in 1..=line.rounds {
         let subscriber = subscriber(node, policy).await?;
+        // The number of the first message does not matter: only gaps after it do.
+        let mut whole = Whole::new(u64::MAX - 1);
+        while whole.last().is_none() {
+            take(&mut whole, receive(&subscriber).await?)?;
+        }
         let with = load.rate(line.time()).await?;
         let sent = load.sent();
-        match end(&subscriber, sent).await? {
+        match end(&subscriber, whole, sent).await? {
             End::Overflow { messages } => cut.push(messages),
             End::Read(whole) => {
                 if let Some(text) = whole.broken.first() {
@@ -116,9 +121,7 @@ enum End {
     Read(Whole),
 }
 
-async fn end(subscriber: &Subscriber, sent: u64) -> Outcome<End> {
-    // The number of the first message does not matter: only gaps do.
-    let mut whole = Whole::new(u64::MAX - 1);
+async fn end(subscriber: &Subscriber, mut whole: Whole, sent: u64) -> Outcome<End> {
     while whole.last() < Some(sent) {
         let received = timeout(DEADLINE, subscriber.receive()).await;
         match received.map_err(|_| Failure::new("awake, it receives nothing"))? {
@@ -128,6 +131,12 @@ async fn end(subscriber: &Subscriber, sent: u64) -> Outcome<End> {
         }
     }
     Ok(End::Read(whole))
+}
+
+async fn receive(subscriber: &Subscriber) -> Outcome<Delivery> {
+    let received = timeout(DEADLINE, subscriber.receive()).await;
+    let received = received.map_err(|_| Failure::new("it receives nothing"))?;
+    received.map_err(|error| Failure::new(error.to_string()))
 }
 
 fn take(whole: &mut Whole, delivery: Delivery) -> Outcome {
@@ -176,9 +185,7 @@ impl Readers {
 async fn read(subscriber: Subscriber, stop: Arc<AtomicBool>) -> Outcome<Whole> {
     let mut whole = Whole::new(u64::MAX - 1);
     while !stop.load(Ordering::Acquire) {
-        let received = timeout(DEADLINE, subscriber.receive()).await;
-        let received = received.map_err(|_| Failure::new("a reader receives nothing"))?;
-        take(&mut whole, received.map_err(|error| Failure::new(error.to_string()))?)?;
+        take(&mut whole, receive(&subscriber).await?)?;
     }
     Ok(whole)
 }

@@ -3,8 +3,8 @@
 //! Owns: their connections, the count of deliveries, the memory of a process over time. Does not own: the slow one. Invariant: a reader
 //! that misses a message, or is cut off, ends the run.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Load {
     shared: Arc<Shared>,
-    publisher: JoinHandle<Outcome>,
+    publisher: JoinHandle<()>,
     readers: Vec<JoinHandle<Outcome<Whole>>>,
 }
 
@@ -38,6 +38,26 @@ struct Shared {
     sent: AtomicU64,
     delivered: AtomicU64,
     is_over: AtomicBool,
+    /// Why a client ended early.
+    broken: Mutex<Option<Failure>>,
+}
+
+impl Shared {
+    /// Keeps the first failure for the one who measures.
+    fn note<T>(&self, who: &str, outcome: Outcome<T>) -> Outcome<T> {
+        outcome.map_err(|failure| {
+            let failure = failure.during(who);
+            if let Ok(mut broken) = self.broken.lock() {
+                broken.get_or_insert_with(|| failure.clone());
+            }
+            failure
+        })
+    }
+
+    fn check(&self) -> Outcome {
+        let broken = self.broken.lock().ok().and_then(|broken| broken.clone());
+        broken.map_or(Ok(()), Err)
+    }
 }
 
 impl Load {
@@ -48,12 +68,21 @@ impl Load {
         for node in cluster.nodes.iter().cycle().take(line.readers) {
             let mut client = open(node).await?;
             subscribe(&mut client, CHANNEL, drop).await?;
-            readers.push(tokio::spawn(read(client, Arc::clone(&shared))));
+            let (shared, who) = (Arc::clone(&shared), format!("a reader at {}", node.resp));
+            readers.push(tokio::spawn(async move {
+                let whole = read(client, &shared).await;
+                shared.note(&who, whole)
+            }));
         }
         let first = cluster.nodes.first().ok_or_else(|| Failure::new("no node"))?;
         let client = open(first).await?;
         let (window, size) = (line.window, line.size);
-        let publisher = tokio::spawn(publish(client, window, size, Arc::clone(&shared)));
+        let own = Arc::clone(&shared);
+        let publisher = tokio::spawn(async move {
+            let published = publish(client, window, size, &own).await;
+            // Whoever measures finds it there.
+            drop(own.note("the publisher", published));
+        });
         Ok(Self { shared, publisher, readers })
     }
 
@@ -72,11 +101,7 @@ impl Load {
         let (begun, before) = (Instant::now(), self.delivered());
         sleep(time).await;
         let count = self.delivered() - before;
-        let is_broken =
-            self.publisher.is_finished() || self.readers.iter().any(JoinHandle::is_finished);
-        if is_broken {
-            return Err(Failure::new("the publisher or a reader has ended early"));
-        }
+        self.shared.check()?;
         #[expect(clippy::cast_precision_loss, reason = "some millions")]
         let count = count as f64;
         Ok(count / begun.elapsed().as_secs_f64())
@@ -90,7 +115,8 @@ impl Load {
     pub(super) async fn end(self, name: &str) -> Outcome {
         self.shared.is_over.store(true, Ordering::Release);
         let broke = |error| Failure::new(format!("a client of the load broke: {error}"));
-        self.publisher.await.map_err(broke)??;
+        self.publisher.await.map_err(broke)?;
+        self.shared.check()?;
         let mut count = 0;
         for (place, reader) in self.readers.into_iter().enumerate() {
             let whole = reader.await.map_err(broke)??;
@@ -111,7 +137,7 @@ async fn open(node: &Node) -> Outcome<Client> {
 }
 
 /// Keeps a window of messages under way until the end.
-async fn publish(mut client: Client, window: usize, size: usize, shared: Arc<Shared>) -> Outcome {
+async fn publish(mut client: Client, window: usize, size: usize, shared: &Shared) -> Outcome {
     let mut owed = 0_usize;
     let mut is_over = false;
     while !is_over || owed > 0 {
@@ -137,7 +163,7 @@ async fn publish(mut client: Client, window: usize, size: usize, shared: Arc<Sha
     Ok(())
 }
 
-async fn read(mut client: Client, shared: Arc<Shared>) -> Outcome<Whole> {
+async fn read(mut client: Client, shared: &Shared) -> Outcome<Whole> {
     let mut whole = Whole::default();
     let mut last_heard = Instant::now();
     loop {

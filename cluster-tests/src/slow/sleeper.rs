@@ -1,7 +1,7 @@
 //! The subscriber that reads nothing, as a client of the RESP door.
 //!
 //! Owns: its connection, how it is found out that it was cut off, what it reads in the end. Does not own: the load. Invariant: from its
-//! subscription on not one byte is read until it is told to wake.
+//! first message on, by which later gaps are known, not one byte is read until it is told to wake.
 
 use std::fmt;
 use std::time::Duration;
@@ -71,12 +71,21 @@ impl Sleeper {
                 return Err(Failure::new(format!("{line}: {text}")));
             }
         }
-        // The number of the first message does not matter: only gaps do.
+        // The number of the first message does not matter: only gaps after it do.
         let mut whole = Whole::new(u64::MAX - 1);
         let mut first = Vec::new();
         subscribe(&mut client, CHANNEL, |heard| first.push(heard)).await?;
         for heard in first {
             take(&mut whole, heard)?;
+        }
+        while whole.last().is_none() {
+            match hear(&mut client, DEADLINE).await? {
+                Heard::Nothing | Heard::Closed => return Err(Failure::new("it hears nothing")),
+                heard @ (Heard::Message { .. }
+                | Heard::Confirmed { .. }
+                | Heard::Lost(_)
+                | Heard::Reply(_)) => take(&mut whole, heard)?,
+            }
         }
         Ok(Self { client, id, since: Instant::now(), whole })
     }
