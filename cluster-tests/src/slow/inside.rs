@@ -4,7 +4,7 @@
 //! readers share one node, so that whatever it holds up would show.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use quorate::Node;
@@ -37,7 +37,7 @@ pub(super) async fn run(line: &Line) -> Outcome {
     let ready = timeout(FORM_DEADLINE, node.ready()).await;
     ready.map_err(|_| Failure::new("the node inside this program did not become ready"))?;
     let load = Load::start(&cluster, line).await?;
-    let readers = Readers::start(&node).await?;
+    let readers = Readers::start(&node, &load.counter()).await?;
     load.warm(line.time()).await?;
     let mut result = Ok(());
     for policy in [Policy::Disconnect, Policy::DropOldest] {
@@ -157,12 +157,12 @@ struct Readers {
 }
 
 impl Readers {
-    async fn start(node: &Node) -> Outcome<Self> {
+    async fn start(node: &Node, counter: &Arc<AtomicU64>) -> Outcome<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut tasks = Vec::new();
         for _ in 0..READERS {
             let subscriber = subscriber(node, Policy::Disconnect).await?;
-            tasks.push(tokio::spawn(read(subscriber, Arc::clone(&stop))));
+            tasks.push(tokio::spawn(read(subscriber, Arc::clone(&stop), Arc::clone(counter))));
         }
         Ok(Self { stop, tasks })
     }
@@ -182,10 +182,15 @@ impl Readers {
     }
 }
 
-async fn read(subscriber: Subscriber, stop: Arc<AtomicBool>) -> Outcome<Whole> {
+async fn read(
+    subscriber: Subscriber,
+    stop: Arc<AtomicBool>,
+    counter: Arc<AtomicU64>,
+) -> Outcome<Whole> {
     let mut whole = Whole::new(u64::MAX - 1);
     while !stop.load(Ordering::Acquire) {
         take(&mut whole, receive(&subscriber).await?)?;
+        counter.fetch_add(1, Ordering::Relaxed);
     }
     Ok(whole)
 }

@@ -36,7 +36,7 @@ pub(super) struct Load {
 struct Shared {
     /// The last number that may have been published.
     sent: AtomicU64,
-    delivered: AtomicU64,
+    delivered: Arc<AtomicU64>,
     is_over: AtomicBool,
     /// Why a client ended early.
     broken: Mutex<Option<Failure>>,
@@ -89,6 +89,11 @@ impl Load {
     /// Gives the last number that may have been published.
     pub(super) fn sent(&self) -> u64 {
         self.shared.sent.load(Ordering::Acquire)
+    }
+
+    /// Gives the count of deliveries, for those who read elsewhere.
+    pub(super) fn counter(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.shared.delivered)
     }
 
     /// Lets the load run until it is even.
