@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::Instant;
 
 use super::{Class, Error, Peer, Remote, Shared};
 
@@ -54,6 +55,8 @@ pub struct DatagramReport {
     pub sent: u64,
     /// How many times an older one that was not sent yet had to make room for a new one.
     pub displaced: u64,
+    /// How many were not sent because datagrams had taken a link for themselves for too long.
+    pub held_back: u64,
     /// How many came.
     pub received: u64,
     /// How many of those were dropped because too many waited for this node.
@@ -67,6 +70,7 @@ pub struct DatagramReport {
 pub(super) struct Mail {
     sent: AtomicU64,
     displaced: AtomicU64,
+    held_back: AtomicU64,
     received: AtomicU64,
     overflowed: AtomicU64,
     malformed: AtomicU64,
@@ -80,6 +84,7 @@ impl Default for Mail {
         Self {
             sent: AtomicU64::new(0),
             displaced: AtomicU64::new(0),
+            held_back: AtomicU64::new(0),
             received: AtomicU64::new(0),
             overflowed: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
@@ -100,6 +105,7 @@ impl Mail {
         DatagramReport {
             sent: value(&self.sent),
             displaced: value(&self.displaced),
+            held_back: value(&self.held_back),
             received: value(&self.received),
             overflowed: value(&self.overflowed),
             malformed: value(&self.malformed),
@@ -153,6 +159,12 @@ pub(super) fn send(
     };
     body.put_u8(encode(class));
     let room = link.connection.datagram_send_buffer_space();
+    if !link.pace.lock().admits(Instant::now(), room >= link.datagram_room) {
+        count(&shared.mail.held_back);
+        return Err(Error::NotSent {
+            reason: "the link is left to streams for a while".to_owned(),
+        });
+    }
     if room < body.len() {
         count(&shared.mail.displaced);
     }

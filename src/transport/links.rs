@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::close::{self, REFUSED};
 use super::frame::{FrameReceiver, FrameSender};
 use super::notice::Kind;
+use super::pace::Pace;
 use super::{Class, Error, Peer, Remote, Shared, hello};
 use crate::ids::NodeId;
 
@@ -29,6 +30,10 @@ const SWEEP_ABOVE: usize = 64;
 pub(super) struct Link {
     pub(super) connection: quinn::Connection,
     pub(super) remote: Remote,
+    /// Whether datagrams may be sent now.
+    pub(super) pace: Mutex<Pace>,
+    /// How many bytes of datagrams may wait when none does.
+    pub(super) datagram_room: usize,
 }
 
 impl Link {
@@ -163,7 +168,10 @@ async fn connect(shared: &Shared, peer: &Peer) -> Result<Link, Error> {
         shared.endpoint.connect(address, &shared.name).map_err(|e| unreachable(e.to_string()))?;
     let connection = connecting.await.map_err(|e| close::of_dial(&e, address))?;
     match greet(shared, &connection, address, peer.id).await {
-        Ok(remote) => Ok(Link { connection, remote }),
+        Ok(remote) => {
+            let (pace, datagram_room) = (Mutex::default(), connection.datagram_send_buffer_space());
+            Ok(Link { connection, remote, pace, datagram_room })
+        }
         Err(Error::Closed { reason }) => Err(unreachable(reason)),
         Err(error) => {
             if let Error::Refused { reason, .. } = &error {

@@ -25,6 +25,7 @@ mod lanes;
 mod links;
 mod memory;
 mod notice;
+mod pace;
 mod peer;
 mod stream;
 #[cfg(test)]
@@ -231,10 +232,11 @@ impl Transport {
     }
 
     /// Sends a datagram to `peer`, if there is a link to it: it dials none. It may be lost, come late or not be sent at all, and
-    /// nobody is told; it never waits. What is to be sent faster than the network takes it makes older ones give way.
+    /// nobody is told; it never waits. What is to be sent faster than the network takes it makes older ones give way, and is
+    /// refused by turns, so that streams go on.
     ///
     /// # Errors
-    /// [`Error::TooLarge`] above [`DATAGRAM_MAX`]; [`Error::NotSent`] when no link is up.
+    /// [`Error::TooLarge`] above [`DATAGRAM_MAX`]; [`Error::NotSent`] when no link is up, or it is the turn of streams.
     pub fn datagram(&self, peer: &Peer, class: Class, body: BytesMut) -> Result<(), Error> {
         datagrams::send(&self.0.0, peer, class, body)
     }

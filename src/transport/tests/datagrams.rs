@@ -73,14 +73,14 @@ async fn lost_ones_stay_lost_and_none_comes_twice() {
     let (one, two, mut datagrams) = linked(&network).await;
     network.set_default(Link {
         delay: Duration::from_millis(1),
-        jitter: Duration::from_millis(5),
+        jitter: Duration::from_millis(15),
         loss: 0.2,
         duplication: 0.2,
     });
     let listening = tokio::spawn(async move { heard(&mut datagrams).await });
     for number in 0..500 {
-        one.datagram(&TWO, Class::Publish, body(number, 600)).unwrap();
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        one.datagram(&TWO, Class::Publish, body(number, 100)).unwrap();
+        tokio::time::sleep(Duration::from_millis(4)).await;
     }
     let mut heard = listening.await.unwrap();
     assert!(!heard.is_sorted(), "some overtook others");
@@ -116,6 +116,37 @@ async fn a_flood_is_bounded_and_counted_on_both_sides() {
     assert_eq!(report.received, 6_000 + kept.len() as u64, "{report:?}");
     assert_eq!(report.overflowed, 6_000 - 4_096);
     soon(ping(&one, &TWO)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_that_does_not_end_leaves_the_link_to_streams_by_turns() {
+    let network = MemoryNetwork::new(3);
+    let (one, _two, _datagrams) = linked(&network).await;
+    let delay = Duration::from_millis(10);
+    network.set_default(Link { delay, loss: 0.02, ..Link::default() });
+    let flooder = one.clone();
+    let flood = tokio::spawn(async move {
+        for number in 0.. {
+            // Held back or not, it goes on.
+            let _sent = flooder.datagram(&TWO, Class::Publish, body(number, 30));
+            if number % 500 == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    });
+    let (mut sender, mut receiver, _) = soon(one.open(&TWO, purpose(Class::Append))).await.unwrap();
+    let mut slowest = Duration::ZERO;
+    for _ in 0..20 {
+        let before = tokio::time::Instant::now();
+        sender.send(Bytes::from(vec![1; 5_000])).await.unwrap();
+        let frame = timeout(Duration::from_secs(60), receiver.receive()).await;
+        assert_eq!(frame.expect("streams go on").unwrap().unwrap().len(), 5_000);
+        slowest = slowest.max(before.elapsed());
+    }
+    flood.abort();
+    let report = one.datagram_report();
+    assert!(report.held_back > 1_000 && report.sent > 1_000, "{report:?}");
+    assert!(slowest < Duration::from_secs(2), "{slowest:?} {report:?}");
 }
 
 #[tokio::test(start_paused = true)]
