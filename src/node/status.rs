@@ -170,7 +170,7 @@ pub struct LaneStatus {
     pub missed: u64,
     /// How many unreliable messages were sent to it; these five are in none of the numbers above.
     pub unreliable_sent: u64,
-    /// How many were not, because no link to it was up.
+    /// How many were not, because no link to it was up or it was too slow for so many.
     pub unreliable_unsent: u64,
     /// How many came from it and were new.
     pub unreliable_received: u64,

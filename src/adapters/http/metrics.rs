@@ -100,7 +100,7 @@ const LANES: [Column; 17] = [
     ("counter", "quorate_unreliable_sent_total", "Unreliable messages sent to the peer.", |lane| {
         lane.unreliable_sent
     }),
-    ("counter", "quorate_unreliable_unsent_total", "Those without a link to it.", |lane| {
+    ("counter", "quorate_unreliable_unsent_total", "Those that were not sent.", |lane| {
         lane.unreliable_unsent
     }),
     ("counter", "quorate_unreliable_received_total", "New ones that came from the peer.", |lane| {

@@ -41,7 +41,7 @@ pub(super) struct Sent {
 pub struct UnreliableReport {
     /// How many were given to the network for the peer.
     pub sent: u64,
-    /// How many were not, because no link to it was up.
+    /// How many were not, because no link to it was up or it was too slow for so many.
     pub unsent: u64,
     /// How many came from the peer and were delivered to whom they concern.
     pub received: u64,
