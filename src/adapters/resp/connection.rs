@@ -39,7 +39,7 @@ pub(super) struct Connection {
     /// With what its writes go.
     pub(super) binder: Binder,
     pub(super) listening: Listening,
-    /// Whether EXEC's array is being written, so that pushes must wait.
+    /// Whether EXEC's array is being written, so that pushes must wait. The driver ends it.
     pub(super) is_in_exec: bool,
     /// Pushes that wait for the end of EXEC's array.
     deferred: BytesMut,

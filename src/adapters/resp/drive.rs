@@ -216,11 +216,14 @@ impl Driver {
         connection.card.change(|facts| facts.last_command = row.name);
         let start = connection.out.len();
         row.run(connection, words).await;
-        // CLIENT REPLY ON is answered, though it was silent until then; CLIENT REPLY OFF is not.
+        // CLIENT REPLY ON is answered, though it was silent until then; CLIENT REPLY OFF is not. What a client listens to it
+        // is told in any case, as it is told the messages.
         let speaks_again = row.name == "client|reply" && connection.silence == Silence::None;
-        if (is_silent && !speaks_again) || connection.silence != Silence::None {
+        let is_quiet = (is_silent && !speaks_again) || connection.silence != Silence::None;
+        if is_quiet && !row.name.ends_with("subscribe") {
             connection.out.truncate(start);
         }
+        connection.end_exec();
         connection.show();
         self.wire.set_authenticated(connection.is_authenticated);
         self.check_output()?;

@@ -18,7 +18,7 @@ pub(super) const ROWS: &[Row] = &[
         Box::pin(subscribe(connection, Kind::Pattern, words))
     }),
     Row::later("ssubscribe", SUBSCRIBER, |connection, words| {
-        Box::pin(subscribe(connection, Kind::Sharded, words))
+        Box::pin(ssubscribe(connection, words))
     }),
     Row::now("unsubscribe", SUBSCRIBER, |connection, words| {
         unsubscribe(connection, Kind::Channel, words);
@@ -85,6 +85,14 @@ async fn subscribe(connection: &mut Connection, kind: Kind, words: &[Bytes]) {
             Err(error) => connection.error(&format!("ERR {error}")),
         }
     }
+}
+
+/// Redis refuses it inside a transaction, and not the others.
+async fn ssubscribe(connection: &mut Connection, words: &[Bytes]) {
+    if connection.is_in_exec {
+        return connection.error("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
+    }
+    subscribe(connection, Kind::Sharded, words).await;
 }
 
 fn unsubscribe(connection: &mut Connection, kind: Kind, words: &[Bytes]) {

@@ -86,6 +86,7 @@ async fn exec(connection: &mut Connection) {
             Err(error) => return connection.node_error(&error),
         }
     }
+    // Pushes wait until the door has written the array or left it out.
     connection.reply().array(slots.len());
     connection.is_in_exec = true;
     for slot in slots {
@@ -98,5 +99,4 @@ async fn exec(connection: &mut Connection) {
             Slot::Door(row, words) => row.run(connection, &words).await,
         }
     }
-    connection.end_exec();
 }
