@@ -16,7 +16,7 @@ use super::hub::Hub;
 use super::outbox::Outbox;
 use super::wire::{self, Answer, Control, Question};
 use super::{Error, Kind};
-use crate::command::glob;
+use crate::command::glob::Glob;
 use crate::ids::NodeId;
 
 /// How long after a member was asked for its lane it is asked again.
@@ -39,7 +39,8 @@ impl Hub {
             }
         }
         if let Some(pattern) = pattern.filter(|pattern| pattern.len() > wire::PIECE_MAX) {
-            names.retain(|name| glob::matches(&pattern, name));
+            let glob = Glob::new(&pattern);
+            names.retain(|name| glob.matches(name));
         }
         names
     }
@@ -71,16 +72,22 @@ impl Hub {
     /// Asks this node and every peer whose lane is up, and gives the answers that came in time.
     async fn ask(self: &Arc<Self>, question: Question) -> Vec<Answer> {
         let deadline = Instant::now() + self.config.count_timeout;
-        let mut asking = self.begin_asking(question);
+        let mut own = Vec::new();
+        let take = |answer, _| {
+            own.push(answer);
+            true
+        };
+        self.answer(&question, take).await;
+        let mut asking = self.begin_asking(question, own);
         match timeout_at(deadline, &mut asking.answers).await {
             Ok(Ok(answers)) => answers,
             Ok(Err(_)) | Err(_) => asking.give_up(),
         }
     }
 
-    fn begin_asking(self: &Arc<Self>, question: Question) -> Asking {
+    /// Asks the peers; `own` is what this node answers.
+    fn begin_asking(self: &Arc<Self>, question: Question, own: Vec<Answer>) -> Asking {
         let mut state = self.state();
-        let own = state.answer(&question);
         let id = state.questions.next_id();
         let query = Control::Query { id, question };
         let mut asked = BTreeSet::new();

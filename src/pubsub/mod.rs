@@ -12,6 +12,7 @@
 //! ```
 
 mod announce;
+mod answer;
 mod arrivals;
 mod ask;
 mod backlog;

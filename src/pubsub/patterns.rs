@@ -132,7 +132,7 @@ impl<L> Patterns<L> {
     }
 
     /// Gives every pattern.
-    pub(super) fn names(&self) -> impl DoubleEndedIterator<Item = &Bytes> + ExactSizeIterator {
+    pub(super) fn names(&self) -> impl ExactSizeIterator<Item = &Bytes> {
         self.homes.keys()
     }
 

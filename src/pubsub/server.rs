@@ -1,6 +1,6 @@
 //! The other end of peers' lanes: reads what they publish, and answers what they ask.
 //!
-//! Owns the task of one incoming stream. Does not open streams. Invariant: reading never waits for answering, so a peer
+//! Owns the task of one incoming stream. Does not open streams, and does not know the answers: those are in `answer.rs`. Invariant: reading never waits for answering, so a peer
 //! that reads no answers cannot hold up its own messages, and answers it does not read are bounded.
 
 use std::sync::Arc;
@@ -9,13 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::Kind;
 use super::arrivals::{End, StreamId};
 use super::effect::{Fault, WayBack};
 use super::hub::{Hub, Payload, State};
 use super::interest::{Event, Name};
-use super::wire::{self, Answer, Control, Frame, Hello, Publication, Question};
-use crate::command::glob;
+use super::wire::{self, Control, Frame, Hello, Publication, Question};
 use crate::ids::NodeId;
 use crate::transport::{FrameReceiver, FrameSender, Inbound, Remote};
 
@@ -147,16 +145,17 @@ impl Reader<'_> {
     async fn run(&mut self, receiver: &mut FrameReceiver) -> Result<(), Stop> {
         while let Some(first) = receiver.receive().await? {
             let more = receiver.receive_ready(BATCH_MAX)?;
-            self.take(std::iter::once(first).chain(more))?;
+            for (id, question) in self.take(std::iter::once(first).chain(more))? {
+                self.answer(id, &question).await;
+            }
         }
         self.is_clean = true;
         Ok(())
     }
 
-    /// Takes in frames under one lock, and answers their counts together.
-    fn take(&self, frames: impl Iterator<Item = Bytes>) -> Result<(), Stop> {
-        let mut counts = Vec::new();
-        let mut names = Vec::new();
+    /// Takes in frames under one lock, and answers their counts together; gives the questions among them.
+    fn take(&self, frames: impl Iterator<Item = Bytes>) -> Result<Vec<(u64, Question)>, Stop> {
+        let (mut counts, mut names, mut questions) = (Vec::new(), Vec::new(), Vec::new());
         let mut state = self.hub.state();
         state.arrivals.check(self.remote.id, self.stream)?;
         for frame in frames {
@@ -169,6 +168,7 @@ impl Reader<'_> {
                         counts.push((id, count));
                     }
                 }
+                Frame::Control(Control::Query { id, question }) => questions.push((id, question)),
                 Frame::Control(control) => self.take_control(&mut state, control)?,
                 // One that is meant for an earlier stream is given up already.
                 Frame::Request(request) if request.attempt == self.stream.attempt() => {
@@ -184,7 +184,7 @@ impl Reader<'_> {
             // A peer that does not read its answers gets none.
             let _full = self.way_back.answers.push_control(&Control::Counts(counts));
         }
-        Ok(())
+        Ok(questions)
     }
 
     /// Delivers a peer's message. When nobody wants it for the n-th time, its name is to be pruned.
@@ -216,7 +216,6 @@ impl Reader<'_> {
                 }
             }
             Control::Attached { id } => state.attached(id, self.remote.id),
-            Control::Query { id, question } => self.answer(state, id, &question),
             Control::Seek { id, channel } => {
                 let is_here = state.requests.has(&channel);
                 // A peer that does not read its answers gets none.
@@ -230,6 +229,7 @@ impl Reader<'_> {
                 state.carry_out(actions)?;
             }
             Control::Hello(_)
+            | Control::Query { .. }
             | Control::Counts(_)
             | Control::Answer { .. }
             | Control::Sought { .. }
@@ -240,16 +240,12 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn answer(&self, state: &State, id: u64, question: &Question) {
-        let pieces = state.answer(question);
-        let last = pieces.len().saturating_sub(1);
-        for (index, answer) in pieces.into_iter().enumerate() {
-            let control = Control::Answer { id, answer, is_last: index == last };
-            if !self.way_back.answers.push_control(&control) {
-                // A peer that does not read its answers gets none.
-                return;
-            }
-        }
+    async fn answer(&self, id: u64, question: &Question) {
+        let give = |answer, is_last| {
+            // A peer that does not read its answers gets none.
+            self.way_back.answers.push_control(&Control::Answer { id, answer, is_last })
+        };
+        self.hub.answer(question, give).await;
     }
 }
 
@@ -260,26 +256,6 @@ impl Drop for Reader<'_> {
 }
 
 impl State {
-    /// Answers a question about the subscribers of this node, in pieces that fit frames; at least one.
-    pub(super) fn answer(&self, question: &Question) -> Vec<Answer> {
-        match question {
-            Question::Names { kind, pattern } => {
-                let names = self.names(*kind, pattern.as_ref());
-                wire::pieces(names, Bytes::len).into_iter().map(Answer::Names).collect()
-            }
-            Question::Counts { kind, channels } => {
-                let count = |channel: &Bytes| self.table.listeners(*kind, channel) as u64;
-                vec![Answer::Counts(channels.iter().map(count).collect())]
-            }
-        }
-    }
-
-    /// Gives the names that somebody here listens to.
-    fn names(&self, kind: Kind, pattern: Option<&Bytes>) -> Vec<Bytes> {
-        let is_wanted = |name: &&Bytes| pattern.is_none_or(|p| glob::matches(p, name));
-        self.table.names(kind).filter(is_wanted).cloned().collect()
-    }
-
     /// A member says that its lane is up.
     fn attached(&mut self, id: u64, peer: NodeId) {
         if self.attaching.get(&id).is_some_and(|(asked, _)| *asked == peer)

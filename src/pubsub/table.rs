@@ -232,12 +232,20 @@ impl<L: Clone> Table<L> {
     }
 
     /// Gives every name of one kind that somebody listens to.
-    pub(super) fn names(&self, kind: Kind) -> Box<dyn Iterator<Item = &Bytes> + '_> {
+    pub(super) fn names(&self, kind: Kind) -> Box<dyn ExactSizeIterator<Item = &Bytes> + '_> {
         match kind {
             Kind::Channel => Box::new(self.channels.keys()),
             Kind::Sharded => Box::new(self.sharded.keys()),
             Kind::Pattern => Box::new(self.patterns.names()),
         }
+    }
+
+    /// Gives up to `count` names of one kind that stand before the place `end`, and the place of the first of them. Who goes on
+    /// from there until place 0 gets every name that stays: one that is removed is replaced by the last one, which was given.
+    pub(super) fn names_before(&self, kind: Kind, end: usize, count: usize) -> (Vec<Bytes>, usize) {
+        let end = end.min(self.names(kind).len());
+        let from = end.saturating_sub(count);
+        (self.names(kind).skip(from).take(end - from).cloned().collect(), from)
     }
 
     /// Gives how many subscribers listen to a channel by its name.

@@ -2,6 +2,7 @@
 //!
 //! Owns the nodes that the tests are played with. Invariant: no test waits for real time.
 
+mod answer;
 mod causal;
 mod delivery;
 mod faults;

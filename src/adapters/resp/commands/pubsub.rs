@@ -151,6 +151,14 @@ fn channels<'a>(
             ));
         }
         let found = connection.shared.backend.channels(kind, words.get(2).cloned()).await;
+        let size = found.iter().map(Bytes::len).fold(0, usize::saturating_add) as u64;
+        let limit = connection.shared.config.output_max;
+        if size > limit.as_u64() {
+            let count = found.len();
+            return connection.error(&format!(
+                "ERR names of {count} channels take {size} bytes, which exceeds resp.output_max of {limit}"
+            ));
+        }
         let mut reply = connection.reply();
         reply.array(found.len());
         for name in found {
