@@ -62,18 +62,25 @@ enum Step {
     Restart(usize),
 }
 
+/// One of so many, but half of the time a certain one: what is rare needs many steps around the same few things.
+fn often(usual: usize, count: usize) -> impl Strategy<Value = usize> + Clone {
+    prop_oneof![Just(usual), 0..count]
+}
+
 fn pair() -> impl Strategy<Value = (usize, usize)> {
-    (0..NODES, 1..NODES).prop_map(|(from, far)| (from, (from + far) % NODES))
+    (often(0, NODES), often(1, NODES))
+        .prop_map(|(from, to)| if from == to { (from, (to + 1) % NODES) } else { (from, to) })
 }
 
 fn step(with_faults: bool) -> BoxedStrategy<Step> {
-    let what = (0..NODES, 0..SUBSCRIBERS, 0..SUBSCRIPTIONS.len());
+    let what = (often(1, NODES), 0..SUBSCRIBERS, often(0, SUBSCRIPTIONS.len()));
+    let message = (often(0, NODES), often(0, NAMES.len()));
     let usual = prop_oneof![
         8 => what.clone().prop_map(|(node, own, name)| Step::Subscribe(node, own, name)),
         8 => what.prop_map(|(node, own, name)| Step::Unsubscribe(node, own, name)),
         2 => (0..NODES, 0..SUBSCRIBERS).prop_map(|(node, own)| Step::Drop(node, own)),
         1 => (0..NODES).prop_map(Step::GiveUp),
-        24 => (0..NODES, 0..NAMES.len()).prop_map(|(node, name)| Step::Publish(node, name)),
+        24 => message.clone().prop_map(|(node, name)| Step::Publish(node, name)),
         6 => pair().prop_map(|(from, to)| Step::Flush(from, to)),
         8 => (pair(), 1..4_usize).prop_map(|((from, to), n)| Step::Deliver(from, to, n)),
         8 => (pair(), 1..4_usize).prop_map(|((from, to), n)| Step::Answer(from, to, n)),
@@ -81,7 +88,7 @@ fn step(with_faults: bool) -> BoxedStrategy<Step> {
         6 => pair().prop_map(|(from, to)| Step::Open(from, to)),
     ];
     let faults = prop_oneof![
-        1 => (0..NODES, 0..NAMES.len()).prop_map(|(node, name)| Step::Overflow(node, name)),
+        1 => message.prop_map(|(node, name)| Step::Overflow(node, name)),
         4 => (pair(), 0..4_usize).prop_map(|((from, to), n)| Step::Cut(from, to, n)),
         4 => pair().prop_map(|(from, to)| Step::PublisherNotices(from, to)),
         4 => pair().prop_map(|(from, to)| Step::ListenerNotices(from, to)),
@@ -96,7 +103,9 @@ fn step(with_faults: bool) -> BoxedStrategy<Step> {
 
 fn played(limits: Limits, with_faults: bool, cases: u32) -> Seen {
     let seen = Seen::default();
-    let steps = prop::collection::vec(step(with_faults), 1..160);
+    // In long runs most debts are forgiven by some later break; short ones show what nobody tells.
+    let any = |count| prop::collection::vec(step(with_faults), 1..count);
+    let steps = prop_oneof![2 => any(25), 1 => any(160)];
     let config = Cases { cases, failure_persistence: None, ..Cases::default() };
     let outcome = TestRunner::new_with_rng(
         config,
@@ -128,9 +137,9 @@ fn limits(prunes: usize, bytes: u64) -> Limits {
 
 #[test]
 fn whoever_has_subscribed_gets_everything_or_is_told() {
-    let seen = played(limits(100, 1_000), true, 1_500);
+    let seen = played(limits(100, 1_000), true, 2_500);
     let rare = [&seen.cut_off, &seen.acknowledged, &seen.waits, &seen.tells];
-    assert!(rare.iter().all(|counter| counter.get() > 100), "{seen:?}");
+    assert!(rare.iter().all(|counter| counter.get() > 50), "{seen:?}");
     assert!(seen.stale.get() > 0, "{seen:?}");
     assert!(seen.prunes.get() > 1_000 && seen.debts.get() > 1_000, "{seen:?}");
 }
@@ -139,7 +148,7 @@ fn whoever_has_subscribed_gets_everything_or_is_told() {
 fn tables_that_are_too_small_cost_messages_but_no_promises() {
     for (prunes, bytes) in [(2, 1_000), (100, 4), (1, 2), (0, 0)] {
         let seen = played(limits(prunes, bytes), true, 300);
-        assert!(prunes == 0 || seen.room.get() > 20, "{seen:?}");
+        assert!(prunes == 0 || seen.room.get() > 5, "{seen:?}");
     }
 }
 
@@ -148,4 +157,18 @@ fn without_faults_nothing_is_told_missing() {
     let seen = played(limits(100, 1_000), false, 500);
     assert_eq!(seen.tells.get(), 0);
     assert!(seen.acknowledged.get() > 100, "{seen:?}");
+}
+
+/// What random steps seldom line up: two subscribers around one cut, of whom the second comes when nothing waits any more.
+#[test]
+fn who_comes_behind_a_cut_graft_is_told_too() {
+    let seen = Seen::default();
+    let mut world = World::new(limits(100, 1_000), &seen);
+    let pruned = [Step::Publish(0, 0), Step::Publish(0, 0), Step::Exchange(0, 1)];
+    let cut = [Step::Subscribe(1, 0, 0), Step::Cut(0, 1, 0), Step::ListenerNotices(0, 1)];
+    let withheld = [Step::Subscribe(1, 1, 0), Step::Publish(0, 0)];
+    pruned.into_iter().chain(cut).chain(withheld).for_each(|step| world.play(step));
+    assert_eq!((seen.prunes.get(), seen.cut_off.get(), world.debts.len()), (1, 1, 2));
+    world.settle();
+    assert!(world.debts.is_empty() && world.is_quiet(), "{:?}", world.debts);
 }
