@@ -10,8 +10,11 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use quorate::command::glob;
 use quorate::pubsub::{Config, Kind, PubSub, Subscriber};
 
+/// Where patterns are in the way: it looks like what they match, and none does.
+const BUSY: &[u8] = b"room:lobby:77777:x:chat";
 const PAYLOAD: Bytes = Bytes::from_static(&[7; 64]);
 
 fn listen(subscriber: &Subscriber, kind: Kind, name: &[u8]) {
@@ -52,20 +55,43 @@ fn fan_out(criterion: &mut Criterion) {
     }
 }
 
+/// 10,000 patterns of each class, none of which matches what is published, and for comparison what it takes to hold each of
+/// them against the channel.
 fn patterns(criterion: &mut Criterion) {
-    let pubsub = PubSub::local(Config::default());
-    let others = pubsub.subscriber();
-    for number in 0..10_000 {
-        let pattern = format!("room:{number:05}:*");
-        listen(&others, Kind::Pattern, pattern.as_bytes());
-    }
-    let listeners = listeners(&pubsub, 1);
-    criterion.bench_function("publish to 1 subscriber beside 10,000 patterns", |bencher| {
-        bencher.iter(|| {
-            publish(&pubsub);
-            receive(&listeners);
+    for (class, family) in [
+        ("of which there are none", ""),
+        ("by beginning", "room:{}:*"),
+        ("by ending", "room:*:{}"),
+        ("by part", "*:{}:*"),
+        ("that begin and end alike", "room:*:{}:*:chat"),
+        ("of signs alone", ""),
+    ] {
+        let count = if class == "of which there are none" { 0 } else { 10_000 };
+        let names: Vec<String> = (0..count)
+            .map(|number| match class {
+                "of signs alone" => {
+                    format!("{:?<1$}", "", 5 + number % 100) + &"[0-9]".repeat(1 + number / 100)
+                }
+                _ => family.replace("{}", &format!("{number:05}")),
+            })
+            .collect();
+        let pubsub = PubSub::local(Config::default());
+        let others = pubsub.subscriber();
+        names.iter().for_each(|name| listen(&others, Kind::Pattern, name.as_bytes()));
+        let listener = pubsub.subscriber();
+        listen(&listener, Kind::Channel, BUSY);
+        let title = format!("publish to 1 subscriber beside 10,000 patterns {class}");
+        criterion.bench_function(&title, |bencher| {
+            bencher.iter(|| {
+                drop(black_box(pubsub.publish(Kind::Channel, BUSY, PAYLOAD, false)));
+                black_box(listener.try_receive().expect("it is not behind"));
+            });
         });
-    });
+        criterion.bench_function(&format!("10,000 patterns {class}, each matched"), |bencher| {
+            let matches = |name: &&String| glob::matches(name.as_bytes(), black_box(BUSY));
+            bencher.iter(|| black_box(names.iter().filter(matches).count()));
+        });
+    }
 }
 
 fn reply_channel(criterion: &mut Criterion) {
