@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 
 use super::Node;
 use crate::consensus::Progress;
-use crate::pubsub::{Error, Kind, Positions, PubSub, RequestError, Responder, Subscriber};
+use crate::pubsub::{Draft, Error, Kind, Positions, PubSub, RequestError, Responder, Subscriber};
 
 /// Tells pub/sub how far consensus has come.
 #[derive(Debug)]
@@ -44,6 +44,17 @@ impl Node {
         payload: Bytes,
     ) -> Result<impl Future<Output = u64> + Send + use<>, Error> {
         self.pubsub().publish(kind, channel, payload, true)
+    }
+
+    /// Publishes many messages in their order, as [`Node::publish`] each of them, at less cost.
+    ///
+    /// # Errors
+    /// In the place of each message as [`Node::publish`]; the others are published.
+    pub fn publish_all(
+        &self,
+        drafts: &[Draft],
+    ) -> Vec<Result<impl Future<Output = u64> + Send + use<>, Error>> {
+        self.pubsub().publish_all(drafts, true)
     }
 
     /// Publishes what may be lost, for state that the next message replaces (positions, cursors): one QUIC datagram to each node

@@ -4,14 +4,14 @@
 
 use bytes::Bytes;
 
-use super::hub::Payload;
+use super::deliver::Post;
 use super::{Cause, Kind, PubSub};
 
 impl PubSub {
     /// Gives a message to the listeners of this node alone; gives how many subscriptions it reached.
     pub fn announce(&self, channel: &[u8], payload: Bytes) -> u64 {
-        let payload = Payload::Borrowed(payload);
-        self.hub().state().deliver(Kind::Channel, channel, &payload, 0)
+        let post = Post { channel, payload: &payload, position: 0, frame: None };
+        self.hub().state().deliver(Kind::Channel, post)
     }
 
     /// Lets each subscriber of this node know, as [`Cause::Keyspace`], that messages were not announced to channels that begin

@@ -236,6 +236,11 @@ impl Backlog {
         }
     }
 
+    /// Tells whether messages wait, and none of them may be dropped.
+    pub(super) fn is_strict(&self) -> bool {
+        self.loose.is_empty() && !self.strict.is_empty()
+    }
+
     /// Gives how many messages wait.
     pub(super) fn len(&self) -> usize {
         (self.strict.len() + self.loose.len()).saturating_sub(self.gaps)

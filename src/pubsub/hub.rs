@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{oneshot, watch};
 
@@ -16,18 +15,15 @@ use super::arrivals::Arrivals;
 use super::causal::{Gate, Positions};
 use super::effect::WayBack;
 use super::gather::Gather;
-use super::interest::{self, Event, Interest, Ticket};
+use super::interest::{self, Interest, Ticket};
 use super::lane::{Lane, Links};
-use super::queue::{Pushed, Queue, Totals};
+use super::queue::{Queue, Totals};
 use super::requests::Requests;
 use super::subscriber::Subscriber;
-use super::table::{Limits, SubscriberId, Table};
+use super::table::{Limits, Table};
 use super::wire::Answer;
-use super::{Config, Kind, Message, Policy, QueueLimits};
+use super::{Config, Policy, QueueLimits};
 use crate::ids::NodeId;
-
-/// Smaller payloads are copied out of the buffer they came in, which may be much larger than they are.
-const COPY_MAX: usize = 16 * 1024;
 
 /// What all handles and tasks of one node's pub/sub share.
 pub(super) struct Hub {
@@ -134,65 +130,10 @@ impl fmt::Debug for Hub {
     }
 }
 
-/// A payload and whether it has its memory for itself.
-#[derive(Clone, Debug)]
-pub(super) enum Payload {
-    /// It has, or shares it with nothing else that is large.
-    Own(Bytes),
-    /// It may be a small piece of a large read buffer.
-    Borrowed(Bytes),
-}
-
-impl Payload {
-    /// Gives a payload that does not keep a much larger buffer alive.
-    pub(super) fn own(&self) -> Bytes {
-        match self {
-            Self::Borrowed(bytes) if bytes.len() < COPY_MAX => Bytes::copy_from_slice(bytes),
-            Self::Own(bytes) | Self::Borrowed(bytes) => bytes.clone(),
-        }
-    }
-}
-
 impl State {
     /// Gives a number that was not given before.
     pub(super) const fn next_number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number
-    }
-
-    /// Delivers a message to the listeners of this node; gives how many subscriptions it reached.
-    pub(super) fn deliver(
-        &mut self,
-        kind: Kind,
-        channel: &[u8],
-        payload: &Payload,
-        position: u64,
-    ) -> u64 {
-        let mut own_payload = None;
-        let mut own_channel = None;
-        let mut reached = 0;
-        let mut overflowed: Vec<SubscriberId> = Vec::new();
-        self.table.matching(kind, channel, |found| {
-            let payload = own_payload.get_or_insert_with(|| payload.own()).clone();
-            let (channel, pattern) = if found.kind == Kind::Pattern {
-                let own = own_channel.get_or_insert_with(|| Bytes::copy_from_slice(channel));
-                (own.clone(), Some(found.name.clone()))
-            } else {
-                (found.name.clone(), None)
-            };
-            let (kind, is_ahead, replaced) = (found.kind, false, 0);
-            let message = Message { kind, pattern, channel, payload, position, is_ahead, replaced };
-            let Listener { queue, policy } = found.listener;
-            match queue.push(*policy, message) {
-                Pushed::Queued => reached += 1,
-                Pushed::Overflowed => overflowed.push(found.subscriber),
-                Pushed::Dropped | Pushed::Ended => {}
-            }
-        });
-        for subscriber in overflowed {
-            self.table.remove(subscriber);
-            self.note(Event::Dropped(subscriber));
-        }
-        reached
     }
 }

@@ -19,6 +19,17 @@ pub enum Kind {
     Sharded,
 }
 
+/// A message that is to be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// [`Kind::Pattern`] counts as [`Kind::Channel`].
+    pub kind: Kind,
+    /// The channel.
+    pub channel: Bytes,
+    /// The content.
+    pub payload: Bytes,
+}
+
 /// A message as one subscriber gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {

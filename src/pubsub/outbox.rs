@@ -48,6 +48,8 @@ struct Waiting {
     /// The number after the last message that the receiver knows of, by having been sent it or told of its loss.
     told: u64,
     dropped: u64,
+    /// Whether messages came that nobody was woken for.
+    is_held: bool,
     /// How many messages, and how many bytes with everything, were taken to be written.
     sent: u64,
     sent_bytes: u64,
@@ -88,15 +90,28 @@ impl Outbox {
 
     /// Numbers a message and appends it; gives false when it was dropped instead.
     pub(super) fn push_message(&self, frame: Bytes) -> bool {
+        let is_kept = self.hold_message(frame);
+        self.wake();
+        is_kept
+    }
+
+    /// As [`Outbox::push_message`], but nobody is woken for it before [`Outbox::wake`].
+    pub(super) fn hold_message(&self, frame: Bytes) -> bool {
         let mut waiting = self.waiting.lock();
         let number = waiting.next;
         waiting.next += 1;
         let is_kept = self.push(&mut waiting, self.limit, Parcel { number: Some(number), frame });
         waiting.dropped += u64::from(!is_kept);
-        drop(waiting);
         // Also for a dropped one: when nothing else waits, its number is told alone.
-        self.arrival.notify_one();
+        waiting.is_held = true;
         is_kept
+    }
+
+    /// Wakes who takes, if messages came since it was woken for the last time.
+    pub(super) fn wake(&self) {
+        if std::mem::take(&mut self.waiting.lock().is_held) {
+            self.arrival.notify_one();
+        }
     }
 
     /// Appends a control frame; gives false when it was dropped instead.

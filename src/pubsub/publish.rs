@@ -10,12 +10,17 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::hub::{Hub, Payload, State};
-use super::{Error, Kind, wire};
+use super::deliver::Post;
+use super::hub::{Hub, State};
+use super::outbox::Outbox;
+use super::{Draft, Error, Kind, wire};
 use crate::ids::NodeId;
 
 /// How many counts may be waited for at once; a publisher beyond it gets the count of its own node only.
 const COUNTS_MAX: usize = 65_536;
+
+/// How many messages are published under one lock.
+const BATCH_MAX: usize = 64;
 
 /// The count of a message, when it is known.
 #[derive(Debug)]
@@ -78,6 +83,7 @@ impl State {
         channel: &[u8],
         want_count: bool,
         encode: impl Fn() -> Bytes,
+        push: impl Fn(&Outbox, Bytes) -> bool,
     ) -> (Option<Bytes>, BTreeSet<NodeId>) {
         let Self { interest, lanes, .. } = self;
         // In the order of the lanes, and no others are there.
@@ -93,12 +99,54 @@ impl State {
                 continue;
             }
             let frame = frame.get_or_insert_with(&encode);
-            let is_queued = lane.outbox.push_message(frame.clone());
+            let is_queued = push(&lane.outbox, frame.clone());
             if want_count && is_queued && lane.is_up && !lane.is_silent {
                 asked.insert(*peer);
             }
         }
         (frame, asked)
+    }
+}
+
+fn post<'a>(draft: &'a Draft, forwarded: &'a Forwarded, position: u64) -> Post<'a> {
+    let Draft { channel, payload, .. } = draft;
+    Post { channel, payload, position, frame: forwarded.frame.as_ref() }
+}
+
+/// What became of a message on its way to the peers.
+struct Forwarded {
+    id: u64,
+    /// None when no peer wants it.
+    frame: Option<Bytes>,
+    asked: BTreeSet<NodeId>,
+}
+
+impl State {
+    /// Delivers what was not refused to the listeners of this node, one channel's run after the other.
+    fn deliver_drafts(
+        &mut self,
+        drafts: &[Draft],
+        forwarded: &[Result<Forwarded, Error>],
+        position: u64,
+        reached: &mut [u64],
+    ) {
+        let accepted = drafts.iter().zip(forwarded).zip(reached);
+        let mut accepted: Vec<(&Draft, &Forwarded, &mut u64)> = accepted
+            .filter_map(|((draft, forwarded), reached)| {
+                Some((draft, forwarded.as_ref().ok()?, reached))
+            })
+            .collect();
+        let goes_on = |(one, ..): &(&Draft, _, _), (next, ..): &(&Draft, _, _)| {
+            (one.kind, &one.channel) == (next.kind, &next.channel)
+        };
+        for run in accepted.chunk_by_mut(goes_on) {
+            let Some((Draft { kind, .. }, ..)) = run.first() else { continue };
+            let posts: Vec<Post<'_>> =
+                run.iter().map(|(draft, forwarded, _)| post(draft, forwarded, position)).collect();
+            let mut counts = vec![0; run.len()];
+            self.deliver_run(*kind, &posts, &mut counts);
+            run.iter_mut().zip(counts).for_each(|((.., reached), count)| **reached = count);
+        }
     }
 }
 
@@ -121,19 +169,72 @@ impl Hub {
         let want_count = want_count && state.counts.len() < COUNTS_MAX;
         let id = if want_count { state.counts.next_id() } else { 0 };
         let encode = || wire::message(kind, id, position, channel, &payload);
-        let (frame, asked) = state.forward(kind, channel, want_count, encode);
-        let payload = match frame {
-            Some(frame) => Payload::Own(wire::payload_of(&frame, channel)),
-            None => Payload::Borrowed(payload),
-        };
-        let reached = state.deliver(kind, channel, &payload, position);
+        let push = Outbox::push_message;
+        let (frame, asked) = state.forward(kind, channel, want_count, encode, push);
+        let post = Post { channel, payload: &payload, position, frame: frame.as_ref() };
+        let reached = state.deliver(kind, post);
+        Ok(self.count(&mut state, id, reached, asked))
+    }
+
+    /// Publishes messages in their order, as [`Hub::publish`] each of them, with fewer steps: lanes and local listeners are
+    /// woken for many of them at once.
+    pub(super) fn publish_all(
+        self: &Arc<Self>,
+        drafts: &[Draft],
+        want_count: bool,
+    ) -> Vec<Result<Count, Error>> {
+        let mut counts = Vec::with_capacity(drafts.len());
+        for some in drafts.chunks(BATCH_MAX) {
+            self.publish_some(some, want_count, &mut counts);
+        }
+        counts
+    }
+
+    fn publish_some(
+        self: &Arc<Self>,
+        drafts: &[Draft],
+        want_count: bool,
+        counts: &mut Vec<Result<Count, Error>>,
+    ) {
+        let mut state = self.state();
+        let position = self.positions.written();
+        let want_count = want_count && state.counts.len() < COUNTS_MAX;
+        let mut forwarded = Vec::with_capacity(drafts.len());
+        for Draft { kind, channel, payload } in drafts {
+            let mut check = self.check(channel, payload);
+            if state.is_stopped {
+                check = Err(Error::Closed);
+            }
+            forwarded.push(check.map(|()| {
+                let id = if want_count { state.counts.next_id() } else { 0 };
+                let encode = || wire::message(*kind, id, position, channel, payload);
+                let push = Outbox::hold_message;
+                let (frame, asked) = state.forward(*kind, channel, want_count, encode, push);
+                Forwarded { id, frame, asked }
+            }));
+        }
+        state.lanes.values().for_each(|lane| lane.outbox.wake());
+        let mut reached = vec![0; drafts.len()];
+        state.deliver_drafts(drafts, &forwarded, position, &mut reached);
+        counts.extend(forwarded.into_iter().zip(reached).map(|(forwarded, reached)| {
+            forwarded.map(|Forwarded { id, asked, .. }| self.count(&mut state, id, reached, asked))
+        }));
+    }
+
+    /// Begins to wait for the counts of those who were asked.
+    fn count(
+        self: &Arc<Self>,
+        state: &mut State,
+        id: u64,
+        reached: u64,
+        asked: BTreeSet<NodeId>,
+    ) -> Count {
         if asked.is_empty() {
-            return Ok(Count::Known(reached));
+            return Count::Known(reached);
         }
         let sum = state.counts.begin(id, reached, asked);
-        drop(state);
         let deadline = Instant::now() + self.config.count_timeout;
-        Ok(Count::Asked(Asked { hub: Arc::clone(self), id, sum, deadline }))
+        Count::Asked(Asked { hub: Arc::clone(self), id, sum, deadline })
     }
 
     /// Refuses a message that is too large.

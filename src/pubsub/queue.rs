@@ -30,6 +30,17 @@ pub(super) struct Queue {
     totals: Arc<Totals>,
 }
 
+/// A receiver that waits. Dropped, it does not.
+struct Sleeper<'a>(&'a Queue);
+
+impl Drop for Sleeper<'_> {
+    fn drop(&mut self) {
+        let Self(queue) = self;
+        let mut inner = queue.inner.lock();
+        inner.sleepers = inner.sleepers.saturating_sub(1);
+    }
+}
+
 /// What can be taken from the queue now.
 enum Next {
     Delivery(Delivery),
@@ -49,6 +60,8 @@ struct Inner {
     end: Option<Error>,
     /// What waited when the queue overflowed: freed by its owner and not by a publisher.
     remains: Option<Box<Backlog>>,
+    /// How many receivers have found nothing to take and wait for an arrival.
+    sleepers: usize,
 }
 
 /// What subscribers did not get, of one or of all that a node has had.
@@ -125,22 +138,38 @@ impl Queue {
         Self { limits, gate, inner, arrival, ending, totals }
     }
 
-    /// Appends a message, and makes room for it as the policies of those that wait and of its own say.
+    /// Appends a message as [`Queue::push_all`] does.
+    #[cfg(test)]
     pub(super) fn push(&self, policy: Policy, message: Message) -> Pushed {
-        let due = self.gate.due(message.position);
-        let waiting = Waiting { message, due };
-        let mut inner = self.inner.lock();
-        if inner.end.is_some() {
-            return Pushed::Ended;
-        }
-        let pushed = match policy {
-            Policy::Disconnect => self.push_strict(&mut inner, waiting),
-            Policy::DropOldest => self.push_loose(&mut inner, waiting, false),
-            Policy::LatestOnly => self.push_loose(&mut inner, waiting, true),
-        };
-        drop(inner);
-        self.arrival.notify_one();
+        let mut pushed = Pushed::Ended;
+        self.push_all(policy, [message].into_iter(), |what| pushed = what);
         pushed
+    }
+
+    /// Appends messages, makes room for them as the policies of those that wait and of their own say, and tells of each what
+    /// became of it. Their receiver is woken once.
+    pub(super) fn push_all(
+        &self,
+        policy: Policy,
+        messages: impl Iterator<Item = Message>,
+        mut tell: impl FnMut(Pushed),
+    ) {
+        let mut inner = self.inner.lock();
+        // Who receives was told of those that wait already, and these change nothing about them.
+        let is_told = policy == Policy::Disconnect && inner.backlog.is_strict();
+        for message in messages {
+            let waiting = Waiting { due: self.gate.due(message.position), message };
+            tell(match policy {
+                _ if inner.end.is_some() => Pushed::Ended,
+                Policy::Disconnect => self.push_strict(&mut inner, waiting),
+                Policy::DropOldest => self.push_loose(&mut inner, waiting, false),
+                Policy::LatestOnly => self.push_loose(&mut inner, waiting, true),
+            });
+        }
+        drop(inner);
+        if !is_told {
+            self.arrival.notify_one();
+        }
     }
 
     fn push_strict(&self, inner: &mut Inner, waiting: Waiting) -> Pushed {
@@ -241,23 +270,78 @@ impl Queue {
 
     /// Takes what is to be told next, if there is something and it need not wait: losses before messages.
     pub(super) fn try_receive(&self) -> Result<Option<Delivery>, Error> {
-        Ok(match self.next()? {
+        Ok(match self.next(false)? {
             Next::Delivery(delivery) => Some(delivery),
             Next::Behind(_) | Next::Empty => None,
         })
     }
 
-    fn next(&self) -> Result<Next, Error> {
+    /// Takes what is to be told next and all that waits behind it, until it weighs `bytes_max`; gives how much it took.
+    pub(super) fn try_receive_many(
+        &self,
+        to: &mut Vec<Delivery>,
+        bytes_max: u64,
+    ) -> Result<usize, Error> {
         let mut inner = self.inner.lock();
+        let (before, bytes) = (to.len(), inner.backlog.bytes);
+        let end = loop {
+            match self.next_of(&mut inner) {
+                Ok(Next::Delivery(delivery)) => to.push(delivery),
+                Ok(Next::Behind(_) | Next::Empty) => break None,
+                Err(end) => break Some(end),
+            }
+            if bytes.saturating_sub(inner.backlog.bytes) >= bytes_max {
+                break None;
+            }
+        };
+        let taken = to.len().saturating_sub(before);
+        match end {
+            Some(end) if taken == 0 => {
+                let remains = inner.remains.take();
+                drop(inner);
+                drop(remains);
+                Err(end)
+            }
+            Some(_) | None => {
+                self.pass_on(&inner);
+                Ok(taken)
+            }
+        }
+    }
+
+    /// As [`Queue::try_receive`]; a receiver that `sleeps` when there is nothing counts as a sleeper from then on.
+    fn next(&self, sleeps: bool) -> Result<Next, Error> {
+        let mut inner = self.inner.lock();
+        let next = self.next_of(&mut inner);
+        let remains = match &next {
+            Ok(Next::Delivery(_)) => {
+                self.pass_on(&inner);
+                None
+            }
+            Ok(Next::Behind(_) | Next::Empty) => {
+                inner.sleepers += usize::from(sleeps);
+                None
+            }
+            Err(_) => inner.remains.take(),
+        };
+        drop(inner);
+        drop(remains);
+        next
+    }
+
+    /// Wakes another receiver for what is left: only the first arrival has woken one.
+    fn pass_on(&self, inner: &Inner) {
+        if inner.sleepers > 0 && inner.backlog.len() > 0 {
+            self.arrival.notify_one();
+        }
+    }
+
+    fn next_of(&self, inner: &mut Inner) -> Result<Next, Error> {
         if let Some(lost) = inner.losses.take() {
             return Ok(Next::Delivery(Delivery::Lost(lost)));
         }
         let Some(head) = inner.backlog.front() else {
-            let remains = inner.remains.take();
-            let end = inner.end.clone().map_or(Ok(Next::Empty), Err);
-            drop(inner);
-            drop(remains);
-            return end;
+            return inner.end.clone().map_or(Ok(Next::Empty), Err);
         };
         let is_ahead = match self.gate.judge(head.message.position, head.due) {
             Verdict::Go => false,
@@ -277,14 +361,20 @@ impl Queue {
     /// Takes what is to be told next, and waits for it if need be.
     pub(super) async fn receive(&self) -> Result<Delivery, Error> {
         loop {
-            match self.next()? {
+            let next = self.next(true)?;
+            let wait = match next {
                 Next::Delivery(delivery) => return Ok(delivery),
-                Next::Behind(wait) => tokio::select! {
+                Next::Behind(wait) => Some(wait),
+                Next::Empty => None,
+            };
+            let _asleep = Sleeper(self);
+            match wait {
+                Some(wait) => tokio::select! {
                     biased;
                     () = self.gate.wait(wait) => {}
                     () = self.arrival.notified() => {}
                 },
-                Next::Empty => self.arrival.notified().await,
+                None => self.arrival.notified().await,
             }
         }
     }

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::arrivals::{End, StreamId};
+use super::deliver::Post;
 use super::effect::{Fault, WayBack};
-use super::hub::{Hub, Payload, State};
+use super::hub::{Hub, State};
 use super::interest::{Event, Name};
 use super::wire::{self, Control, Frame, Hello, Publication, Question};
 use crate::ids::NodeId;
@@ -131,6 +132,27 @@ async fn receive_hello(receiver: &mut FrameReceiver) -> Result<Option<Hello>, St
     }
 }
 
+/// What frames that are taken in together add up to.
+#[derive(Default)]
+struct Batch {
+    /// Messages to one channel that came one after the other and are not delivered yet.
+    run: Vec<Publication>,
+    /// How many subscriptions each of them reached; kept for its memory.
+    reached: Vec<u64>,
+    counts: Vec<(u64, u64)>,
+    names: Vec<Name>,
+    questions: Vec<(u64, Question)>,
+}
+
+impl Batch {
+    /// Tells whether a message belongs to the run.
+    fn goes_on_with(&self, publication: &Publication) -> bool {
+        self.run.first().is_none_or(|first| {
+            (first.kind, &first.channel) == (publication.kind, &publication.channel)
+        })
+    }
+}
+
 /// Takes in the frames of one stream. Dropped, it says that the stream has ended.
 struct Reader<'a> {
     hub: &'a Arc<Hub>,
@@ -155,51 +177,80 @@ impl Reader<'_> {
 
     /// Takes in frames under one lock, and answers their counts together; gives the questions among them.
     fn take(&self, frames: impl Iterator<Item = Bytes>) -> Result<Vec<(u64, Question)>, Stop> {
-        let (mut counts, mut names, mut questions) = (Vec::new(), Vec::new(), Vec::new());
+        let mut batch = Batch::default();
         let mut state = self.hub.state();
         state.arrivals.check(self.remote.id, self.stream)?;
-        for frame in frames {
-            match wire::decode(frame)? {
-                Frame::Message(publication) => {
-                    state.arrivals.message(self.remote.id, self.stream)?;
-                    let id = publication.count_id;
-                    let count = self.take_message(&mut state, publication, &mut names);
-                    if id != 0 {
-                        counts.push((id, count));
-                    }
-                }
-                Frame::Control(Control::Query { id, question }) => questions.push((id, question)),
-                Frame::Control(control) => self.take_control(&mut state, control)?,
-                // One that is meant for an earlier stream is given up already.
-                Frame::Request(request) if request.attempt == self.stream.attempt() => {
-                    state.take_request(request, &self.way_back.answers);
-                }
-                Frame::Request(_) => {}
-                Frame::Reply(_) => return Err(Stop::Misplaced),
-            }
-        }
+        let taken = self.take_frames(&mut state, frames, &mut batch);
+        // What was counted as received is delivered, whatever came behind it.
+        self.deliver(&mut state, &mut batch);
+        let Batch { names, counts, questions, .. } = batch;
         state.prune(self.remote.id, names);
         drop(state);
         if !counts.is_empty() {
             // A peer that does not read its answers gets none.
             let _full = self.way_back.answers.push_control(&Control::Counts(counts));
         }
-        Ok(questions)
+        taken.map(|()| questions)
     }
 
-    /// Delivers a peer's message. When nobody wants it for the n-th time, its name is to be pruned.
-    fn take_message(
+    fn take_frames(
         &self,
         state: &mut State,
-        publication: Publication,
-        prunes: &mut Vec<Name>,
-    ) -> u64 {
-        let Publication { kind, position, channel, payload, .. } = publication;
-        let reached = state.deliver(kind, &channel, &Payload::Borrowed(payload), position);
-        if reached == 0 {
-            prunes.append(&mut state.unwanted(self.remote.id, kind, &channel));
+        frames: impl Iterator<Item = Bytes>,
+        batch: &mut Batch,
+    ) -> Result<(), Stop> {
+        for frame in frames {
+            let frame = wire::decode(frame)?;
+            if let Frame::Message(publication) = frame {
+                if !batch.goes_on_with(&publication) {
+                    self.deliver(state, batch);
+                }
+                state.arrivals.message(self.remote.id, self.stream)?;
+                batch.run.push(publication);
+                continue;
+            }
+            self.deliver(state, batch);
+            match frame {
+                Frame::Control(Control::Query { id, question }) => {
+                    batch.questions.push((id, question));
+                }
+                Frame::Control(control) => self.take_control(state, control)?,
+                // One that is meant for an earlier stream is given up already.
+                Frame::Request(request) if request.attempt == self.stream.attempt() => {
+                    state.take_request(request, &self.way_back.answers);
+                }
+                Frame::Request(_) => {}
+                Frame::Message(_) | Frame::Reply(_) => return Err(Stop::Misplaced),
+            }
         }
-        reached
+        Ok(())
+    }
+
+    /// Delivers the peer's messages to one channel. When nobody wants one for the n-th time, its name is to be pruned.
+    fn deliver(&self, state: &mut State, batch: &mut Batch) {
+        let Batch { run, reached, counts, names, .. } = batch;
+        let Some(&Publication { kind, .. }) = run.first() else { return };
+        reached.clear();
+        reached.resize(run.len(), 0);
+        let posts: Vec<Post<'_>> = run
+            .iter()
+            .map(|Publication { channel, payload, position, .. }| Post {
+                channel,
+                payload,
+                position: *position,
+                frame: None,
+            })
+            .collect();
+        state.deliver_run(kind, &posts, reached);
+        for (publication, reached) in run.drain(..).zip(reached) {
+            let Publication { channel, count_id, .. } = publication;
+            if count_id != 0 {
+                counts.push((count_id, *reached));
+            }
+            if *reached == 0 {
+                names.append(&mut state.unwanted(self.remote.id, kind, &channel));
+            }
+        }
     }
 
     fn take_control(&self, state: &mut State, control: Control) -> Result<(), Stop> {

@@ -152,9 +152,10 @@ pub(super) fn message(
     frame.freeze()
 }
 
-/// Gives the payload of a frame that [`message`] made, sharing its memory.
-pub(super) fn payload_of(frame: &Bytes, channel: &[u8]) -> Bytes {
-    frame.slice(HEADER + channel.len()..)
+/// Gives the channel, of `length` bytes, and the payload of a frame that [`message`] made, sharing its memory.
+pub(super) fn parts_of(frame: &Bytes, length: usize) -> (Bytes, Bytes) {
+    let start = HEADER + length;
+    (frame.slice(HEADER..start), frame.slice(start..))
 }
 
 /// Encodes anything else.

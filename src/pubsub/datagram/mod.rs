@@ -20,7 +20,8 @@ use bytes::Bytes;
 pub(super) use self::track::Track;
 use self::wire::Source;
 pub use self::wire::UNRELIABLE_MAX;
-use super::hub::{Hub, Payload, State};
+use super::deliver::Post;
+use super::hub::{Hub, State};
 use super::lane::Lane;
 use super::{Error, Kind};
 use crate::transport::{Class, Datagram, Datagrams, Peer};
@@ -95,7 +96,8 @@ impl Hub {
         }
         let position = self.positions.written();
         let targets = state.targets(kind, channel);
-        let reached = state.deliver(kind, channel, &Payload::Borrowed(payload.clone()), position);
+        let post = Post { channel, payload: &payload, position, frame: None };
+        let reached = state.deliver(kind, post);
         drop(state);
         let Some(links) = &self.links else { return Ok(reached) };
         for Target { peer, lane, sent } in targets {
@@ -156,10 +158,9 @@ impl State {
             return;
         };
         if lane.track.passes(&message) {
-            let payload = Payload::Own(message.payload);
-            let (kind, channel) = (message.kind, message.channel);
-            let reached = self.deliver(kind, &channel, &payload, message.position);
-            if reached == 0 {
+            let wire::Unreliable { kind, channel, payload, position, .. } = message;
+            let post = Post { channel: &channel, payload: &payload, position, frame: None };
+            if self.deliver(kind, post) == 0 {
                 let names = self.unwanted(remote.id, kind, &channel);
                 self.prune(remote.id, names);
             }

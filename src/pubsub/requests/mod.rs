@@ -35,7 +35,8 @@ use self::frame::Refusal;
 use self::inbox::{Inbox, Origin, Waiting};
 pub use self::responder::{Request, Responder};
 use self::responders::{Choice, ResponderId, Responders};
-use super::hub::{Hub, Payload, State};
+use super::deliver::own;
+use super::hub::{Hub, State};
 use super::outbox::Outbox;
 use super::wire::Control;
 use super::{Config, Error};
@@ -142,7 +143,7 @@ impl Hub {
         }
         let (done, reply) = oneshot::channel();
         let channel = Bytes::copy_from_slice(channel);
-        let payload = Payload::Borrowed(payload).own();
+        let payload = own(&payload);
         let mut state = self.state();
         if state.is_stopped {
             return Err(RequestError::Closed { was_sent: false });
@@ -243,7 +244,7 @@ impl State {
     /// Takes in a peer's request, which came on a stream whose way back is `answers`.
     pub(super) fn take_request(&mut self, request: frame::Request, answers: &Arc<Outbox>) {
         let frame::Request { id, channel, payload, .. } = request;
-        let payload = Payload::Borrowed(payload).own();
+        let payload = own(&payload);
         let origin = Origin::Peer { answers: Arc::clone(answers), id };
         if let Some(refusal) = self.give(&channel, payload, origin) {
             refuse(answers, id, refusal);
@@ -253,7 +254,7 @@ impl State {
     /// Takes in a peer's reply.
     pub(super) fn take_reply(&mut self, peer: NodeId, reply: frame::Reply) {
         let frame::Reply { id, payload } = reply;
-        let payload = Payload::Borrowed(payload).own();
+        let payload = own(&payload);
         self.ask(Event::Replied { place: Place::At(peer), id, payload });
     }
 

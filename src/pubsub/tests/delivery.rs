@@ -51,6 +51,50 @@ async fn one_publisher_is_heard_in_order_across_channels() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn messages_published_together_come_in_order_and_are_counted_one_by_one() {
+    let network = MemoryNetwork::new(9);
+    let nodes = nodes(&network, 3).await;
+    let subscribers: Vec<Subscriber> = nodes.iter().map(PubSub::subscriber).collect();
+    for subscriber in &subscribers {
+        subscriber.subscribe(Kind::Channel, b"a").unwrap().in_effect().await;
+    }
+    subscribers[1].subscribe(Kind::Pattern, b"b*").unwrap().in_effect().await;
+    let too_long = "b".repeat(9 * 1024);
+    let draft = |number: usize| Draft {
+        kind: Kind::Channel,
+        channel: match number % 10 {
+            0..7 => Bytes::from_static(b"a"),
+            7 => Bytes::from(too_long.clone()),
+            8 => Bytes::from_static(b"b1"),
+            _ => Bytes::from_static(b"nobody"),
+        },
+        payload: Bytes::from(number.to_string()),
+    };
+    let drafts: Vec<Draft> = (0..200).map(draft).collect();
+    let mut told = Vec::new();
+    for count in nodes[0].publish_all(&drafts, true) {
+        told.push(match count {
+            Ok(count) => count.await.to_string(),
+            Err(error) => error.to_string(),
+        });
+    }
+    let expected = |number: usize| match number % 10 {
+        0..7 => "3".to_owned(),
+        7 => Error::NameTooLong { size: 9 * 1024, limit: 8 * 1024 }.to_string(),
+        8 => "1".to_owned(),
+        _ => "0".to_owned(),
+    };
+    assert_eq!(told, (0..200).map(expected).collect::<Vec<_>>());
+    for (place, subscriber) in subscribers.iter().enumerate() {
+        let is_heard = |number: &usize| number % 10 < 7 || (place == 1 && number % 10 == 8);
+        for number in (0..200).filter(is_heard) {
+            assert_eq!(heard(subscriber).await, number.to_string());
+        }
+        assert_eq!(taken(subscriber), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn counts_cover_the_cluster() {
     let network = MemoryNetwork::new(3);
     let nodes = nodes(&network, 3).await;

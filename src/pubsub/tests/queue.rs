@@ -84,6 +84,45 @@ fn hard_limit_ends_the_queue_and_says_what_was_lost() {
     assert_eq!((counters.lost_slow, counters.overflows, counters.lost_uncounted), (3, 1, 1));
 }
 
+#[tokio::test]
+async fn every_sleeping_receiver_is_woken_while_messages_are_left() {
+    let queue = Arc::new(queue(1_000_000, 1_000_000));
+    let receivers: Vec<_> = (0..3)
+        .map(|_| {
+            let own = Arc::clone(&queue);
+            tokio::spawn(async move { short(&own.receive().await.unwrap()) })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    for number in 1..=3 {
+        queue.push(Policy::Disconnect, numbered("c", number, 1));
+    }
+    let mut told = Vec::new();
+    for receiver in receivers {
+        told.push(timeout(Duration::from_secs(5), receiver).await.unwrap().unwrap());
+    }
+    told.sort_unstable();
+    assert_eq!(told, ["c1", "c2", "c3"]);
+}
+
+#[test]
+fn many_are_taken_at_once_in_order_and_up_to_a_weight() {
+    let queue = queue(1_000_000, 1_000_000);
+    for number in 1..=5 {
+        queue.push(Policy::Disconnect, numbered("c", number, 100));
+    }
+    queue.lost(Cause::Links, Some(7));
+    let mut taken = Vec::new();
+    let weight = 2 * cost(&numbered("c", 1, 100));
+    assert_eq!(queue.try_receive_many(&mut taken, weight), Ok(3));
+    assert_eq!(queue.try_receive_many(&mut taken, 1), Ok(1));
+    queue.close();
+    assert_eq!(queue.try_receive_many(&mut taken, u64::MAX), Ok(2));
+    assert_eq!(queue.try_receive_many(&mut taken, u64::MAX), Err(Error::Closed));
+    let told: Vec<String> = taken.iter().map(short).collect();
+    assert_eq!(told, ["link 7", "c1", "c2", "c3", "c4", "c5"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn soft_limit_is_forgiven_when_the_backlog_shrinks_in_time() {
     let queue = queue(1_000_000, 1_000);
