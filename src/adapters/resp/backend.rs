@@ -12,7 +12,7 @@ use crate::keyspace::Flags;
 use crate::node::bind::Patterns;
 use crate::node::status::State;
 use crate::node::{self, Interrupt, Node};
-use crate::pubsub::{self, Kind, QueueLimits, Subscriber, SubscribersReport};
+use crate::pubsub::{self, Draft, Kind, QueueLimits, Subscriber, SubscribersReport};
 
 /// What INFO and its kin tell of a node.
 #[derive(Clone, Debug, Default)]
@@ -69,6 +69,9 @@ pub(super) trait Backend: Send + Sync + 'static {
     ) -> Result<BoxFuture<'static, u64>, pubsub::Error>;
 
     /// Opens a subscriber with those limits.
+    /// As [`Backend::publish`], for many; their errors stand in their places.
+    fn publish_all(&self, drafts: &[Draft]) -> Vec<Result<BoxFuture<'static, u64>, pubsub::Error>>;
+
     fn subscriber(&self, limits: QueueLimits) -> Subscriber;
 
     /// What waits for this node's subscribers, and what they lost.
@@ -132,6 +135,11 @@ impl Backend for Node {
         payload: Bytes,
     ) -> Result<BoxFuture<'static, u64>, pubsub::Error> {
         Ok(Box::pin(self.publish(kind, channel, payload)?))
+    }
+
+    fn publish_all(&self, drafts: &[Draft]) -> Vec<Result<BoxFuture<'static, u64>, pubsub::Error>> {
+        let counts = self.publish_all(drafts);
+        counts.into_iter().map(|count| Ok(Box::pin(count?) as BoxFuture<'static, u64>)).collect()
     }
 
     fn subscriber(&self, limits: QueueLimits) -> Subscriber {

@@ -3,13 +3,14 @@
 //! Owns the order of replies between what the node answers, what was refused and what was published. Executes nothing.
 //! Invariant: there are as many slots for the node as requests, in the same order.
 
-use futures_util::future::BoxFuture;
-
 use crate::command::{Operation, Request};
+use crate::pubsub::Draft;
 
 /// What waits to be executed and answered.
 #[derive(Default)]
 pub(super) struct Batch {
+    /// What is published before the requests are executed.
+    pub(super) drafts: Vec<Draft>,
     pub(super) requests: Vec<Request>,
     pub(super) slots: Vec<Slot>,
     /// How many bytes the requests have.
@@ -31,8 +32,8 @@ pub(super) enum Answer {
     Error(String),
     /// `+QUEUED`.
     Queued,
-    /// How many received what was published; it is on its way already.
-    Published(BoxFuture<'static, u64>),
+    /// How many received the next one of what is published.
+    Published,
 }
 
 impl Batch {
@@ -45,6 +46,14 @@ impl Batch {
         self.requests.push(Request::One(operation));
         self.bytes = self.bytes.saturating_add(bytes);
         self.push(Answer::Node, is_silent);
+    }
+
+    /// Adds a message to be published.
+    pub(super) fn push_draft(&mut self, draft: Draft, is_silent: bool) {
+        let size = draft.channel.len().saturating_add(draft.payload.len());
+        self.bytes = self.bytes.saturating_add(size);
+        self.drafts.push(draft);
+        self.push(Answer::Published, is_silent);
     }
 
     pub(super) const fn is_empty(&self) -> bool {

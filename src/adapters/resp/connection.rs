@@ -18,8 +18,9 @@ use crate::node;
 use crate::pubsub::{Delivery, Error as ListenError, Subscriber};
 use crate::resp::{Encoder, Version};
 
-/// How many bytes may wait for the socket before messages wait in their queue instead.
-const PUSH_ROOM: usize = 128 * 1024;
+/// How many bytes may wait for the socket before messages wait in their queue instead. With a message of usual size behind
+/// it, it fits the buffer that an idle connection keeps, so that a busy one does not get a new one for each write.
+const PUSH_ROOM: usize = 48 * 1024;
 
 /// The state of one connection.
 pub(super) struct Connection {
@@ -43,6 +44,8 @@ pub(super) struct Connection {
     pub(super) is_in_exec: bool,
     /// Pushes that wait for the end of EXEC's array.
     deferred: BytesMut,
+    /// Always empty: kept for its memory.
+    taken: Vec<Delivery>,
 }
 
 /// Whether replies are written, as `CLIENT REPLY` says.
@@ -76,6 +79,7 @@ impl Connection {
             listening: Listening::default(),
             is_in_exec: false,
             deferred: BytesMut::new(),
+            taken: Vec::new(),
         }
     }
 
@@ -137,12 +141,20 @@ impl Connection {
 
     /// Writes the messages that are here, as far as there is room.
     pub(super) fn push_waiting(&mut self) -> Result<(), ListenError> {
+        let mut taken = std::mem::take(&mut self.taken);
         while let Some(subscriber) = &self.listening.subscriber
             && self.may_push()
         {
-            let Some(delivery) = subscriber.try_receive()? else { break };
-            self.push(&delivery);
+            let room = PUSH_ROOM.saturating_sub(self.out.len());
+            if subscriber.try_receive_many(&mut taken, room as u64)? == 0 {
+                break;
+            }
+            if self.out.is_empty() && taken.len() > 1 {
+                self.out.reserve(PUSH_ROOM);
+            }
+            taken.drain(..).for_each(|delivery| self.push(&delivery));
         }
+        self.taken = taken;
         Ok(())
     }
 

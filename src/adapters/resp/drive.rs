@@ -27,7 +27,7 @@ use super::wire::Wire;
 use crate::command::Reply;
 use crate::command::table::Spec;
 use crate::node;
-use crate::pubsub::{Error as ListenError, Kind};
+use crate::pubsub::{Draft, Error as ListenError, Kind};
 use crate::resp::ProtocolError;
 
 /// From how many waiting bytes on a client is not read from until it has taken some.
@@ -194,12 +194,9 @@ impl Driver {
         }
         self.await_sync().await?;
         let [_, channel, payload, ..] = words else { return Ok(()) };
-        let published = self.connection.shared.backend.publish(kind, channel, payload.clone());
-        let answer = match published {
-            Ok(count) => Answer::Published(count),
-            Err(error) => Answer::Error(format!("ERR {error}")),
-        };
-        self.answer(answer, is_silent).await
+        let draft = Draft { kind, channel: channel.clone(), payload: payload.clone() };
+        self.batch.push_draft(draft, is_silent);
+        self.flush_if_full().await
     }
 
     async fn run_in_door(
@@ -247,10 +244,12 @@ impl Driver {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let Batch { requests, slots, .. } = std::mem::take(&mut self.batch);
+        let Batch { drafts, requests, slots, .. } = std::mem::take(&mut self.batch);
+        let backend = Arc::clone(&self.connection.shared.backend);
+        let mut counts = backend.publish_all(&drafts).into_iter();
+        drop(drafts);
         let mut replies = Vec::new().into_iter();
         if !requests.is_empty() {
-            let backend = Arc::clone(&self.connection.shared.backend);
             replies = backend.execute(requests).await.into_iter();
         }
         for Slot { answer, is_silent } in slots {
@@ -259,10 +258,14 @@ impl Driver {
                     let reply = replies.next().unwrap_or(Err(node::Error::Stopped));
                     self.write_reply(reply, is_silent)?;
                 }
-                Answer::Published(count) => {
-                    let count = Reply::Integer(i64::try_from(count.await).unwrap_or(i64::MAX));
-                    self.write_reply(Ok(count), is_silent)?;
-                }
+                Answer::Published => match counts.next().unwrap_or(Err(ListenError::Closed)) {
+                    Ok(count) => {
+                        let count = Reply::Integer(i64::try_from(count.await).unwrap_or(i64::MAX));
+                        self.write_reply(Ok(count), is_silent)?;
+                    }
+                    Err(error) if !is_silent => self.connection.error(&format!("ERR {error}")),
+                    Err(_) => {}
+                },
                 Answer::Error(text) if !is_silent => self.connection.error(&text),
                 Answer::Queued if !is_silent => self.connection.reply().status("QUEUED"),
                 Answer::Error(_) | Answer::Queued => {}

@@ -34,7 +34,7 @@ use crate::keyspace::Flags;
 use crate::keyspace::{Keyspace, Limits};
 use crate::node::bind::{Bind, BindTo, Patterns};
 use crate::node::{self, Interrupt};
-use crate::pubsub::{self, Kind, PubSub, QueueLimits, Subscriber, SubscribersReport};
+use crate::pubsub::{self, Draft, Kind, PubSub, QueueLimits, Subscriber, SubscribersReport};
 use crate::resp::{Value, decode_value};
 use crate::time::Timestamp;
 
@@ -163,6 +163,11 @@ impl Backend for FakeNode {
         payload: Bytes,
     ) -> Result<BoxFuture<'static, u64>, pubsub::Error> {
         Ok(Box::pin(self.pubsub.publish(kind, channel, payload, true)?))
+    }
+
+    fn publish_all(&self, drafts: &[Draft]) -> Vec<Result<BoxFuture<'static, u64>, pubsub::Error>> {
+        let counts = self.pubsub.publish_all(drafts, true);
+        counts.into_iter().map(|count| Ok(Box::pin(count?) as BoxFuture<'static, u64>)).collect()
     }
 
     fn subscriber(&self, limits: QueueLimits) -> Subscriber {
