@@ -21,7 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use quorate::Node;
-use quorate::pubsub::{Delivery, Kind, Subscriber};
+use quorate::pubsub::{Delivery, Draft, Kind, Subscriber};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufStream};
 use tokio::net::{TcpListener, TcpStream};
@@ -269,13 +269,17 @@ impl Program {
         let acks = subscribe(&self.node, &acks(channel)).await?;
         let mut slowest = Slowest { acks, at: vec![0; processes] };
         let Pace { window, step, is_answered, told_every } = pace;
+        let name = Bytes::copy_from_slice(channel.as_bytes());
         let (begun, mut sent) = (Instant::now(), 0_u64);
         while begun.elapsed() < time || !sent.is_multiple_of(told_every) {
             slowest.until((sent + step).saturating_sub(window)).await?;
-            for number in sent..sent + step {
-                let payload = Bytes::copy_from_slice(&payload(number));
-                let pubsub = self.node.pubsub();
-                let count = pubsub.publish(Kind::Channel, channel.as_bytes(), payload, is_answered);
+            let draft = |number| Draft {
+                kind: Kind::Channel,
+                channel: name.clone(),
+                payload: Bytes::copy_from_slice(&payload(number)),
+            };
+            let drafts: Vec<Draft> = (sent..sent + step).map(draft).collect();
+            for count in self.node.pubsub().publish_all(&drafts, is_answered) {
                 let count = count.map_err(|error| Failure::new(error.to_string()))?;
                 if is_answered {
                     count.await;
