@@ -129,6 +129,7 @@ pub(super) const PUBSUB_AND_TRANSACTIONS: &[Spec] = &[
         (1, 1, 1),
     ),
     row("quorate.subscriber", -1, OWN, "pubsub", "Chooses what a slow subscriber loses."),
+    row("quorate.request", 4, "pubsub noscript blocking", "pubsub", "Asks one responder."),
     row("pubsub", -2, "", "pubsub", "Tells of channels and their subscribers."),
     row("pubsub|channels", -2, "pubsub loading stale", "pubsub", "Lists channels."),
     row("pubsub|numsub", -2, "pubsub loading stale", "pubsub", "Counts subscribers."),

@@ -2,6 +2,8 @@
 //!
 //! Owns the trait and nothing that happens behind it. Invariant: it mirrors [`Node`], name by name.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -12,7 +14,7 @@ use crate::keyspace::Flags;
 use crate::node::bind::Patterns;
 use crate::node::status::State;
 use crate::node::{self, Interrupt, Node};
-use crate::pubsub::{self, Draft, Kind, QueueLimits, Subscriber, SubscribersReport};
+use crate::pubsub::{self, Draft, Kind, QueueLimits, RequestError, Subscriber, SubscribersReport};
 
 /// What INFO and its kin tell of a node.
 #[derive(Clone, Debug, Default)]
@@ -68,10 +70,17 @@ pub(super) trait Backend: Send + Sync + 'static {
         payload: Bytes,
     ) -> Result<BoxFuture<'static, u64>, pubsub::Error>;
 
-    /// Opens a subscriber with those limits.
+    async fn request(
+        &self,
+        channel: Bytes,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, RequestError>;
+
     /// As [`Backend::publish`], for many; their errors stand in their places.
     fn publish_all(&self, drafts: &[Draft]) -> Vec<Result<BoxFuture<'static, u64>, pubsub::Error>>;
 
+    /// Opens a subscriber with those limits.
     fn subscriber(&self, limits: QueueLimits) -> Subscriber;
 
     /// What waits for this node's subscribers, and what they lost.
@@ -140,6 +149,15 @@ impl Backend for Node {
     fn publish_all(&self, drafts: &[Draft]) -> Vec<Result<BoxFuture<'static, u64>, pubsub::Error>> {
         let counts = self.publish_all(drafts);
         counts.into_iter().map(|count| Ok(Box::pin(count?) as BoxFuture<'static, u64>)).collect()
+    }
+
+    async fn request(
+        &self,
+        channel: Bytes,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, RequestError> {
+        self.request(&channel, payload, timeout).await
     }
 
     fn subscriber(&self, limits: QueueLimits) -> Subscriber {

@@ -147,6 +147,7 @@ impl Driver {
             Route::Door(Row { run: Run::Publish(kind), .. }) => {
                 self.publish(*kind, &words, is_silent).await
             }
+            Route::Door(Row { run: Run::Request, .. }) => self.ask(&words, is_silent).await,
             Route::Door(row) => self.run_in_door(row, &words, is_silent).await,
         }
     }
@@ -178,7 +179,7 @@ impl Driver {
     }
 
     /// Waits until messages reach everybody and come from everybody: only then is a subscription what it says.
-    async fn await_sync(&mut self) -> Result<(), End> {
+    pub(super) async fn await_sync(&mut self) -> Result<(), End> {
         if !self.is_in_sync {
             self.flush().await?;
             self.connection.shared.backend.ready().await;

@@ -48,6 +48,8 @@ pub(super) enum Run {
     Later(for<'a> fn(&'a mut Connection, &'a [Bytes]) -> BoxFuture<'a, ()>),
     /// Publishes by that kind.
     Publish(Kind),
+    /// Sends a request to a responder, and blocks until its reply.
+    Request,
 }
 
 impl Row {
@@ -74,6 +76,7 @@ impl Row {
             Run::Now(run) => run(connection, words),
             Run::Later(run) => run(connection, words).await,
             Run::Publish(kind) => pubsub::publish(connection, kind, words).await,
+            Run::Request => connection.error("ERR a request cannot wait inside a transaction"),
         }
     }
 }

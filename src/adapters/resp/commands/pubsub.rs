@@ -1,4 +1,4 @@
-//! SUBSCRIBE, PUBLISH, PUBSUB and their kin.
+//! SUBSCRIBE, PUBLISH, PUBSUB, QUORATE.REQUEST and their kin.
 //!
 //! Owns their replies and counts, over the whole cluster. Does not deliver: `drive.rs` writes messages between replies.
 //! Invariant: a message that came before an unsubscription stands before its confirmation.
@@ -31,6 +31,7 @@ pub(super) const ROWS: &[Row] = &[
     }),
     Row { name: "publish", rights: 0, run: Run::Publish(Kind::Channel) },
     Row { name: "spublish", rights: 0, run: Run::Publish(Kind::Sharded) },
+    Row { name: "quorate.request", rights: 0, run: Run::Request },
     Row::later("pubsub|channels", 0, |connection, words| {
         channels(connection, Kind::Channel, words)
     }),

@@ -1,4 +1,4 @@
-//! Clients that wait for an element of a list.
+//! Clients that wait for an element of a list, or for the reply to a request.
 //!
 //! Owns how a wait ends: served, time up, woken, or the client gone.
 
@@ -78,4 +78,47 @@ async fn inside_multi_nothing_waits() {
     let mut a = door.connect().await;
     a.check("MULTI\nBLPOP l 0\nEXEC", &["+OK", "+QUEUED", "[nil]"]).await;
     assert_eq!(door.node.waits.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_request_brings_its_reply_or_a_code_that_tells_why_there_is_none() {
+    let door = Door::open().await;
+    let (mut a, mut b) = (door.connect().await, door.connect().await);
+    a.check("QUORATE.REQUEST jobs hi 1000", &["-NORESPONDERS no responders"]).await;
+    let responder = door.node.pubsub.respond(b"jobs").unwrap();
+    a.request("SET k v\nQUORATE.REQUEST jobs hi 0\nGET k").await;
+    assert_eq!(a.next_text().await, "+OK");
+    let request = responder.next().await.unwrap();
+    assert_eq!((&request.channel()[..], &request.payload()[..]), (&b"jobs"[..], &b"hi"[..]));
+    request.reply("done".into()).unwrap();
+    assert_eq!(a.next_text().await, "'done'");
+    assert_eq!(a.next_text().await, "'v'");
+    a.request("QUORATE.REQUEST jobs hi 60000").await;
+    drop(responder.next().await);
+    assert_eq!(a.next_text().await, "-DECLINED the responder declined to reply");
+    a.check("QUORATE.REQUEST jobs hi 20", &["-TIMEOUT no reply within 20 ms"]).await;
+    // It is handed out all the same.
+    drop(responder.next().await);
+    a.check("QUORATE.REQUEST jobs hi x", &["-ERR timeout is not an integer or out of range"]).await;
+    a.check("QUORATE.REQUEST jobs hi -1", &["-ERR timeout is not an integer or out of range"])
+        .await;
+    b.check(
+        "MULTI\nQUORATE.REQUEST jobs hi 20\nEXEC",
+        &["+OK", "+QUEUED", "[-ERR a request cannot wait inside a transaction]"],
+    )
+    .await;
+    a.check("CLIENT ID", &[":1"]).await;
+    for (wake, reply) in [
+        ("CLIENT UNBLOCK 1", "nil"),
+        ("CLIENT UNBLOCK 1 ERROR", "-UNBLOCKED client unblocked via CLIENT UNBLOCK"),
+    ] {
+        a.request("QUORATE.REQUEST jobs hi 60000").await;
+        let _held = responder.next().await;
+        b.check(wake, &[":1"]).await;
+        assert_eq!(a.next_text().await, reply);
+    }
+    a.request("QUORATE.REQUEST jobs hi 60000").await;
+    let _held = responder.next().await;
+    drop(a);
+    until("the request's end", || door.node.pubsub.request_counts().0 == 0).await;
 }

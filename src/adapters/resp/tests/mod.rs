@@ -34,7 +34,9 @@ use crate::keyspace::Flags;
 use crate::keyspace::{Keyspace, Limits};
 use crate::node::bind::{Bind, BindTo, Patterns};
 use crate::node::{self, Interrupt};
-use crate::pubsub::{self, Draft, Kind, PubSub, QueueLimits, Subscriber, SubscribersReport};
+use crate::pubsub::{
+    self, Draft, Kind, PubSub, QueueLimits, RequestError, Subscriber, SubscribersReport,
+};
 use crate::resp::{Value, decode_value};
 use crate::time::Timestamp;
 
@@ -168,6 +170,15 @@ impl Backend for FakeNode {
     fn publish_all(&self, drafts: &[Draft]) -> Vec<Result<BoxFuture<'static, u64>, pubsub::Error>> {
         let counts = self.pubsub.publish_all(drafts, true);
         counts.into_iter().map(|count| Ok(Box::pin(count?) as BoxFuture<'static, u64>)).collect()
+    }
+
+    async fn request(
+        &self,
+        channel: Bytes,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, RequestError> {
+        self.pubsub.request(&channel, payload, timeout).await
     }
 
     fn subscriber(&self, limits: QueueLimits) -> Subscriber {
