@@ -267,7 +267,11 @@ fn judge(
              nobody ended them: {alive}"
         ));
     }
-    let pruned = prunes(line, counters);
+    let pruned = prunes(line, counters).and_then(|()| {
+        let is_calm = line.fleet && events.joins.min(events.kills) == 0;
+        let text = || format!("{name}: nobody joined, or nobody was killed; give more --rounds");
+        if is_calm { Err(Failure::new(text())) } else { Ok(()) }
+    });
     let broken = shown.seen.broken.iter().chain(&shown.done.broken);
     broken.clone().take(20).for_each(|text| figures::note(format!("broken: {text}")));
     let count = shown.tally.broken(line.fleet) + broken.count() as u64;
