@@ -332,9 +332,10 @@ async fn count_messages(
             return Err(Failure::new(format!("another message came when {due} was due")));
         }
         due += 1;
-        received.store(due, Ordering::Release);
+        // In one order with the reads below: of two that finish together, at least one must see both.
+        received.store(due, Ordering::SeqCst);
         if due.is_multiple_of(counts.told_every) {
-            let each = counts.received.iter().map(|count| count.load(Ordering::Acquire));
+            let each = counts.received.iter().map(|count| count.load(Ordering::SeqCst));
             let least = each.min().unwrap_or_default() / counts.told_every;
             // Two that come to the end of a part at the same time may both see it: one of them tells.
             if counts.told.fetch_max(least, Ordering::AcqRel) < least {
