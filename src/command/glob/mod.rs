@@ -48,7 +48,7 @@ pub struct Glob<'a> {
 }
 
 impl<'a> Glob<'a> {
-    /// Takes a pattern as [`matches`] does.
+    /// Takes a pattern as [`matches()`] does.
     #[must_use]
     pub const fn new(pattern: &'a [u8]) -> Self {
         Self { pattern, is_all: false, compiled: OnceLock::new() }
