@@ -79,7 +79,8 @@ pub(super) async fn run(
                 next_voter = Instant::now() + VOTERS;
             }
             let role = if is_voter_due { " (a voter)" } else { "" };
-            if chance.below(3) > 0 {
+            // The first to go is killed, so that a short run has seen it.
+            if events.kills == 0 || chance.below(3) > 0 {
                 group.kill(slot).await?;
                 events.kills += 1;
                 format!("killed n{slot}{role}")
