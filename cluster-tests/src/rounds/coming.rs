@@ -57,8 +57,10 @@ pub(super) async fn run(
         let voting: Vec<usize> =
             doors.iter().map(|door| door.slot).filter(|slot| !idle.contains(slot)).collect();
         let is_voter_due = Instant::now() > next_voter && live > 3 && voters.len() == 3;
-        let grow =
-            live < nodes + MORE && (live <= nodes.saturating_sub(MORE) || chance.below(2) == 0);
+        // One joins, one is killed, and then chance decides: a short run has seen both.
+        let has_seen_both = events.joins > 0 && events.kills > 0;
+        let is_wanted = live <= nodes.saturating_sub(MORE) || chance.below(2) == 0;
+        let grow = live < nodes + MORE && if has_seen_both { is_wanted } else { events.joins == 0 };
         let text = if grow {
             // Now and then two at once, who must find each other, too.
             let count = 1 + usize::from(chance.below(3) == 0);
@@ -79,7 +81,6 @@ pub(super) async fn run(
                 next_voter = Instant::now() + VOTERS;
             }
             let role = if is_voter_due { " (a voter)" } else { "" };
-            // The first to go is killed, so that a short run has seen it.
             if events.kills == 0 || chance.below(3) > 0 {
                 group.kill(slot).await?;
                 events.kills += 1;
