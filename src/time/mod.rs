@@ -66,6 +66,12 @@ impl Clock {
         Self(Arc::new(move || start.saturating_add(origin.elapsed())))
     }
 
+    /// A clock that reads whatever `read` gives: one that is off, or that jumps.
+    #[must_use]
+    pub fn new(read: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
     /// Tells the time.
     #[must_use]
     pub fn now(&self) -> Timestamp {

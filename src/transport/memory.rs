@@ -1,8 +1,8 @@
 //! A network in memory, below the real QUIC: datagrams between simulated sockets, with every fault a real one has.
 //!
 //! Owns the simulated sockets and the faults between them. Does not know what is in a datagram. Invariant: what happens to
-//! the n-th datagram depends on the seed, the faults set and the sends before it, and on nothing else; time is tokio's,
-//! paused or not.
+//! the n-th datagram depends on the seed, the faults set and the sends before it, and on nothing else. Time is tokio's,
+//! paused or not, or that of whoever steps the network, which then can join nodes of several runtimes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -55,13 +55,22 @@ pub struct Trace {
     pub digest: u64,
 }
 
+/// Where the network's time comes from.
+#[derive(Clone, Copy, Debug)]
+enum Time {
+    /// From tokio's timers, since the first datagram.
+    Tokio(Option<Instant>),
+    /// From [`MemoryNetwork::advance_to`].
+    Stepped(Duration),
+}
+
 /// A network in memory. Cheap to clone; all clones are the same network.
 #[derive(Clone)]
 pub struct MemoryNetwork(Arc<Mutex<Wires>>);
 
 struct Wires {
     rng: StdRng,
-    origin: Option<Instant>,
+    time: Time,
     sockets: BTreeMap<SocketAddr, Weak<MemorySocket>>,
     default: Link,
     links: BTreeMap<(SocketAddr, SocketAddr), Link>,
@@ -75,9 +84,20 @@ impl MemoryNetwork {
     /// Makes a network without faults and with the default [`Link`] between all addresses.
     #[must_use]
     pub fn new(rng_seed: u64) -> Self {
+        Self::with_time(rng_seed, Time::Tokio(None))
+    }
+
+    /// Makes a network like [`MemoryNetwork::new`] whose time stands still between calls of
+    /// [`MemoryNetwork::advance_to`]. Its sockets may belong to different runtimes, each with a clock of its own.
+    #[must_use]
+    pub fn stepped(rng_seed: u64) -> Self {
+        Self::with_time(rng_seed, Time::Stepped(Duration::ZERO))
+    }
+
+    fn with_time(rng_seed: u64, time: Time) -> Self {
         Self(Arc::new(Mutex::new(Wires {
             rng: StdRng::seed_from_u64(rng_seed),
-            origin: None,
+            time,
             sockets: BTreeMap::new(),
             default: Link::default(),
             links: BTreeMap::new(),
@@ -137,6 +157,19 @@ impl MemoryNetwork {
         self.0.lock().links.clear();
     }
 
+    /// Brings a stepped network to `now`, counted from its beginning, and wakes the sockets at which something has arrived
+    /// by then. Time does not go back. On a network that follows tokio's timers it does nothing.
+    pub fn advance_to(&self, now: Duration) {
+        let mut wires = self.0.lock();
+        let Time::Stepped(at) = &mut wires.time else { return };
+        *at = now.max(*at);
+        let sockets: Vec<_> = wires.sockets.values().filter_map(Weak::upgrade).collect();
+        drop(wires);
+        for socket in sockets {
+            socket.inbox.lock().wake_if_due(now);
+        }
+    }
+
     /// Tells what went over the network so far.
     #[must_use]
     pub fn trace(&self) -> Trace {
@@ -148,19 +181,33 @@ impl MemoryNetwork {
         self.deliver(from, to, bytes, None);
     }
 
-    fn deliver(&self, from: SocketAddr, to: SocketAddr, bytes: &[u8], ecn: Option<EcnCodepoint>) {
-        let now = Instant::now();
+    /// The time since the network's beginning, and the instant of that, if it is one of tokio's.
+    fn now(&self) -> (Duration, Option<Instant>) {
         let mut wires = self.0.lock();
+        let now = wires.now();
+        match wires.time {
+            Time::Tokio(origin) => (now, origin),
+            Time::Stepped(_) => (now, None),
+        }
+    }
+
+    fn deliver(&self, from: SocketAddr, to: SocketAddr, bytes: &[u8], ecn: Option<EcnCodepoint>) {
+        let mut wires = self.0.lock();
+        let now = wires.now();
         let fates = wires.fates(now, from, to, bytes.len());
         let Some(target) = wires.sockets.get(&to).and_then(Weak::upgrade) else { return };
         let first = wires.sequence;
         wires.sequence += fates.len() as u64;
+        let is_stepped = matches!(wires.time, Time::Stepped(_));
         drop(wires);
         let bytes = Bytes::copy_from_slice(bytes);
         let numbered = fates.into_iter().zip(first..);
-        target.inbox.lock().add(numbered.map(|(delay, sequence)| {
+        let mut inbox = target.inbox.lock();
+        inbox.add(numbered.map(|(delay, sequence)| {
             ((now + delay, sequence), Datagram { from, bytes: bytes.clone(), ecn })
         }));
+        // On tokio's time the socket itself sets its timer anew.
+        inbox.wake_if_due(if is_stepped { now } else { Duration::MAX });
     }
 }
 
@@ -171,10 +218,18 @@ impl fmt::Debug for MemoryNetwork {
 }
 
 impl Wires {
+    /// The time since the network's beginning.
+    fn now(&mut self) -> Duration {
+        match &mut self.time {
+            Time::Tokio(origin) => origin.get_or_insert_with(Instant::now).elapsed(),
+            Time::Stepped(now) => *now,
+        }
+    }
+
     /// Decides how many copies arrive and after how long each, and writes it into the trace.
     fn fates(
         &mut self,
-        now: Instant,
+        now: Duration,
         from: SocketAddr,
         to: SocketAddr,
         length: usize,
@@ -193,9 +248,8 @@ impl Wires {
                 fates.push(link.delay + link.jitter.mul_f64(later));
             }
         }
-        let origin = *self.origin.get_or_insert(now);
         let words = [
-            u64::try_from(now.duration_since(origin).as_nanos()).unwrap_or(u64::MAX),
+            u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
             u64::from(from.port()) << 32 | u64::from(to.port()),
             length as u64,
             fates.len() as u64,
@@ -218,19 +272,23 @@ struct Datagram {
 
 struct Inbox {
     /// By time of arrival, then by order of sending.
-    waiting: BTreeMap<(Instant, u64), Datagram>,
+    waiting: BTreeMap<(Duration, u64), Datagram>,
     timer: Option<Pin<Box<Sleep>>>,
     waker: Option<Waker>,
 }
 
 impl Inbox {
-    fn add(&mut self, datagrams: impl Iterator<Item = ((Instant, u64), Datagram)>) {
+    fn add(&mut self, datagrams: impl Iterator<Item = ((Duration, u64), Datagram)>) {
         for (place, datagram) in datagrams {
             if self.waiting.len() < WAITING_MAX {
                 self.waiting.insert(place, datagram);
             }
         }
-        if let Some(waker) = self.waker.take() {
+    }
+
+    fn wake_if_due(&mut self, now: Duration) {
+        let is_due = self.waiting.first_key_value().is_some_and(|((at, _), _)| *at <= now);
+        if is_due && let Some(waker) = self.waker.take() {
             waker.wake();
         }
     }
@@ -279,7 +337,7 @@ impl AsyncUdpSocket for MemorySocket {
     ) -> Poll<io::Result<usize>> {
         let mut inbox = self.inbox.lock();
         loop {
-            let now = Instant::now();
+            let (now, origin) = self.network.now();
             let mut count = 0;
             for (buffer, meta) in bufs.iter_mut().zip(meta.iter_mut()) {
                 let Some(first) = inbox.waiting.first_entry() else { break };
@@ -305,7 +363,8 @@ impl AsyncUdpSocket for MemorySocket {
             let Some(((next, _), _)) = inbox.waiting.first_key_value() else {
                 return Poll::Pending;
             };
-            let next = *next;
+            let Some(origin) = origin else { return Poll::Pending };
+            let next = origin + *next;
             let timer = inbox.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(next)));
             timer.as_mut().reset(next);
             if timer.as_mut().poll(cx).is_pending() {
