@@ -37,6 +37,15 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
+    /// Draws 32 bytes.
+    pub fn bytes(&mut self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for chunk in bytes.chunks_exact_mut(8) {
+            chunk.copy_from_slice(&self.next().to_le_bytes());
+        }
+        bytes
+    }
+
     /// Draws a number below `bound`, or 0 when there is none.
     pub fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound).unwrap_or(u64::MAX).max(1);

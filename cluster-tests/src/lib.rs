@@ -30,6 +30,7 @@ pub mod requests;
 pub mod rolling;
 pub mod rounds;
 pub mod script;
+pub mod sim;
 pub mod slow;
 pub mod survivor;
 pub mod traffic;

@@ -32,6 +32,8 @@ struct Line {
 
 #[derive(Debug, Subcommand)]
 enum Tool {
+    /// Runs whole nodes in one thread
+    Sim { seed: u64, nodes: usize, seconds: u64 },
     /// Kills the leader under load, again and again, and measures how long no write is answered
     Failover(FailoverLine),
     /// Increments counters through all nodes while the leader is killed, paused and cut off
@@ -144,6 +146,12 @@ async fn main() -> ExitCode {
         Tool::FanoutProgram(line) => fanout::embed::run(&line).await,
         Tool::Rounds(line) => unless_told_to_stop(rounds::run(&line)).await,
         Tool::Traffic(line) => run_traffic(&line).await,
+        Tool::Sim { seed, nodes, seconds } => {
+            std::thread::spawn(move || cluster_tests::sim::run(seed, nodes, seconds))
+                .join()
+                .expect("ran")
+                .map(|()| ExitCode::SUCCESS)
+        }
         Tool::Slow(line) => slow::run(&line).await,
         Tool::Requests(line) => requests::run(&line).await,
         Tool::RequestPeer(line) => requests::peer::run(&line).await,
