@@ -1,6 +1,7 @@
 //! A network in memory, below the real QUIC: datagrams between simulated sockets, with every fault a real one has.
 //!
-//! Owns the simulated sockets and the faults between them. Does not know what is in a datagram. Invariant: what happens to
+//! Owns the simulated sockets and who is cut off from whom; what a link does to a datagram is `fate`'s. Does not know what is
+//! in a datagram. Invariant: what happens to
 //! the n-th datagram depends on the seed, the faults set and the sends before it, and on nothing else. Time is tokio's,
 //! paused or not, or that of whoever steps the network, which then can join nodes of several runtimes.
 
@@ -17,32 +18,14 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quinn::udp::{EcnCodepoint, RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
+use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
 use tokio::time::{Instant, Sleep};
+
+use super::fate::{Copy, Draws, Link};
 
 /// The most datagrams that wait for one socket; more are lost, as in a kernel.
 const WAITING_MAX: usize = 4_096;
-
-/// How datagrams fare on the way from one address to another.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Link {
-    /// How long each takes at least.
-    pub delay: Duration,
-    /// How much longer one may take, evenly spread; above zero, datagrams overtake each other.
-    pub jitter: Duration,
-    /// The share that is lost, from 0 to 1.
-    pub loss: f64,
-    /// The share that arrives twice, from 0 to 1.
-    pub duplication: f64,
-}
-
-impl Default for Link {
-    fn default() -> Self {
-        let (delay, jitter) = (Duration::from_millis(1), Duration::ZERO);
-        Self { delay, jitter, loss: 0.0, duplication: 0.0 }
-    }
-}
 
 /// What went over a [`MemoryNetwork`]: equal for equal runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +34,8 @@ pub struct Trace {
     pub sent: u64,
     /// Datagrams lost, by whatever fault.
     pub lost: u64,
+    /// Copies that arrived changed.
+    pub corrupted: u64,
     /// A hash over time, both addresses, length and fate of each.
     pub digest: u64,
 }
@@ -203,8 +188,8 @@ impl MemoryNetwork {
         let bytes = Bytes::copy_from_slice(bytes);
         let numbered = fates.into_iter().zip(first..);
         let mut inbox = target.inbox.lock();
-        inbox.add(numbered.map(|(delay, sequence)| {
-            ((now + delay, sequence), Datagram { from, bytes: bytes.clone(), ecn })
+        inbox.add(numbered.map(|(copy, sequence)| {
+            ((now + copy.after, sequence), Datagram { from, bytes: copy.contents(&bytes), ecn })
         }));
         // On tokio's time the socket itself sets its timer anew.
         inbox.wake_if_due(if is_stepped { now } else { Duration::MAX });
@@ -226,33 +211,27 @@ impl Wires {
         }
     }
 
-    /// Decides how many copies arrive and after how long each, and writes it into the trace.
+    /// Decides which copies arrive and how, and writes it into the trace.
     fn fates(
         &mut self,
         now: Duration,
         from: SocketAddr,
         to: SocketAddr,
         length: usize,
-    ) -> Vec<Duration> {
+    ) -> Vec<Copy> {
         let link = self.links.get(&(from, to)).copied().unwrap_or(self.default);
         // Drawn for each datagram, lost or not, so that a cut does not shift the fates of the others.
-        let draws: [f64; 4] = self.rng.random();
-        let [lost, twice, late, later] = draws;
+        let draws = Draws::new(&mut self.rng);
         let is_cut = self.cuts.contains(&(from, to))
             || self.isolated.contains(&from)
             || self.isolated.contains(&to);
-        let mut fates = Vec::new();
-        if !is_cut && lost >= link.loss {
-            fates.push(link.delay + link.jitter.mul_f64(late));
-            if twice < link.duplication {
-                fates.push(link.delay + link.jitter.mul_f64(later));
-            }
-        }
+        let fates = if is_cut { Vec::new() } else { link.copies(&draws, length) };
+        let corrupted = fates.iter().filter(|copy| copy.corruption.is_some()).count() as u64;
         let words = [
             u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
             u64::from(from.port()) << 32 | u64::from(to.port()),
             length as u64,
-            fates.len() as u64,
+            fates.len() as u64 | corrupted << 8,
         ];
         for word in words {
             // FNV-1a, a word at a time.
@@ -260,6 +239,7 @@ impl Wires {
         }
         self.trace.sent += 1;
         self.trace.lost += u64::from(fates.is_empty());
+        self.trace.corrupted += corrupted;
         fates
     }
 }

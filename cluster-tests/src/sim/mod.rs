@@ -30,8 +30,7 @@ pub fn run(seed: u64, nodes: usize, seconds: u64) -> Result<(), Failure> {
     network.set_default(quorate::transport::Link {
         delay: Duration::from_micros(1000),
         jitter: Duration::from_millis(2),
-        loss: 0.0,
-        duplication: 0.0,
+        ..quorate::transport::Link::default()
     });
     let locks = MemoryHost::default();
     let addresses: Vec<std::net::SocketAddr> =

@@ -60,6 +60,7 @@ async fn no_fault_of_the_network_brings_an_older_one_after_a_newer_one() {
         jitter: Duration::from_millis(8),
         loss: 0.1,
         duplication: 0.2,
+        ..Link::default()
     });
     for number in 0..3_000 {
         shout(&nodes[0], ["c0", "c1", "c2"][number as usize % 3], number);

@@ -76,6 +76,7 @@ async fn lost_ones_stay_lost_and_none_comes_twice() {
         jitter: Duration::from_millis(15),
         loss: 0.2,
         duplication: 0.2,
+        ..Link::default()
     });
     let listening = tokio::spawn(async move { heard(&mut datagrams).await });
     for number in 0..500 {

@@ -101,6 +101,7 @@ async fn frames_survive_loss_delay_and_duplication() {
         jitter: Duration::from_millis(5),
         loss: 0.1,
         duplication: 0.1,
+        ..Link::default()
     });
     let Talk { mut sender, mut receiver, .. } = talk;
     tokio::spawn(async move {
@@ -115,6 +116,25 @@ async fn frames_survive_loss_delay_and_duplication() {
     }
     let trace = talk.network.trace();
     assert!(trace.lost * 20 > trace.sent, "{trace:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_survive_corruption_and_a_hole_for_long_datagrams() {
+    let talk = talk().await;
+    talk.network.set_default(Link { corruption: 0.1, size_max: 1_250, ..Link::default() });
+    let Talk { mut sender, mut receiver, .. } = talk;
+    tokio::spawn(async move {
+        for n in 0..500_u32 {
+            sender.send(Bytes::from(n.to_be_bytes().repeat(100))).await.unwrap();
+        }
+        sender.finish();
+    });
+    for n in 0..500_u32 {
+        let frame = timeout(Duration::from_secs(120), receiver.receive()).await.unwrap();
+        assert_eq!(frame.unwrap().unwrap(), n.to_be_bytes().repeat(100));
+    }
+    let trace = talk.network.trace();
+    assert!(trace.corrupted * 20 > trace.sent, "{trace:?}");
 }
 
 #[tokio::test(start_paused = true)]
