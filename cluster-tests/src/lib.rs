@@ -9,6 +9,7 @@ pub mod bound;
 pub mod chance;
 pub mod client;
 pub mod counters;
+pub mod disks;
 pub mod door;
 pub mod durable;
 pub mod failover;

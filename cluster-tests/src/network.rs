@@ -72,6 +72,8 @@ pub struct Network {
 
 impl Network {
     fn new() -> Outcome<Self> {
+        // Process ids are those of this namespace; a file system that is unmounted here must go from the nodes' namespaces too.
+        shell("mount -t proc proc /proc && mount --make-rshared /")?;
         shell("mount -t tmpfs none /run && mkdir /run/netns")?;
         shell("ip link set lo up")?;
         shell("ip link add br0 type bridge forward_delay 0 stp_state 0 && ip link set br0 up")?;

@@ -4,7 +4,6 @@
 //! comes back has its id, and every acknowledged write is read through every node; one that cannot says why and ends with 1.
 
 mod damage;
-mod disk;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,6 +14,7 @@ use clap::Args;
 use tokio::time::{Instant, sleep};
 
 use self::damage::{Damage, KINDS};
+use crate::disks;
 use crate::failover;
 use crate::failure::{Failure, Outcome};
 use crate::figures;
@@ -240,7 +240,7 @@ async fn start_damaged(cluster: &mut Cluster, folder: &Path, all: &[Record]) -> 
 async fn come_up(mut process: Process) -> Outcome<Result<Node, String>> {
     let deadline = Instant::now() + START;
     loop {
-        if let Some(why) = ended(&mut process)? {
+        if let Some(why) = process.reason()? {
             return Ok(Err(why));
         }
         if process.output().lines().any(|line| line.starts_with("ready ")) {
@@ -251,17 +251,6 @@ async fn come_up(mut process: Process) -> Outcome<Result<Node, String>> {
             return Err(Failure::new(text));
         }
         sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Returns the reason of a process that has ended as it must: with code 1 and a last line that says why.
-fn ended(process: &mut Process) -> Outcome<Option<String>> {
-    let Some(status) = process.ended()? else { return Ok(None) };
-    let log = process.log();
-    let why = log.lines().rev().find_map(|line| line.strip_prefix("quorate: "));
-    match (status.code(), why) {
-        (Some(1), Some(why)) if !log.contains("panicked at") => Ok(Some(why.to_owned())),
-        _ => Err(Failure::new(format!("ended with {status}; {}", process.log_end()))),
     }
 }
 
@@ -327,7 +316,7 @@ impl fmt::Display for Full {
 
 /// Gives one of three nodes a small disk, and writes until it is full.
 async fn full_disk(line: &Line) -> Outcome<Full> {
-    let small = disk::Small::mount(disk::SMALL)?;
+    let small = disks::Small::mount(disks::SMALL)?;
     let mut cluster = Cluster::start_with(3, |index, options, own| {
         let data = data_of(if index == 0 { small.folder() } else { own }, index);
         options.more = vec!["--data-dir".into(), data.display().to_string()];
@@ -341,7 +330,7 @@ async fn full_disk(line: &Line) -> Outcome<Full> {
     let (value, mut after) = (vec![b'x'; 64 * 1024], 0);
     let deadline = Instant::now() + Duration::from_secs(60);
     let why = loop {
-        if let Some(why) = ended(&mut victim.process)? {
+        if let Some(why) = victim.process.reason()? {
             break why;
         }
         if Instant::now() > deadline {
@@ -363,7 +352,7 @@ async fn full_disk(line: &Line) -> Outcome<Full> {
 
 /// Cuts the power of one disk that holds the data of all three nodes.
 async fn power_cuts(line: &Line) -> Outcome<usize> {
-    let mut image = match disk::Image::make().await {
+    let image = match disks::Image::make(1024 * 1024 * 1024).await {
         Ok(image) => image,
         Err(failure) => {
             figures::left_out(format!("power cuts, because no file system can be made: {failure}"));

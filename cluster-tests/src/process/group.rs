@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::cluster::restrict;
 use super::{
@@ -39,6 +39,15 @@ pub struct Plan {
     pub config: String,
 }
 
+/// What one node of a group has of its own, from its next start on.
+#[derive(Debug, Clone, Default)]
+pub struct Own {
+    /// Further variables of its environment.
+    pub environment: BTreeMap<String, String>,
+    /// Where it keeps its state, if not in the group's folder.
+    pub data_folder: Option<PathBuf>,
+}
+
 /// The nodes.
 #[derive(Debug)]
 pub struct Group {
@@ -49,6 +58,7 @@ pub struct Group {
     nodes: BTreeMap<usize, Node>,
     listens: BTreeMap<usize, SocketAddr>,
     starts: BTreeMap<usize, usize>,
+    owns: BTreeMap<usize, Own>,
     doors: watch::Sender<Vec<Door>>,
 }
 
@@ -64,8 +74,8 @@ impl Group {
         std::fs::write(&secret_file, keygen(&program)?)?;
         restrict(&secret_file)?;
         let doors = watch::Sender::new(Vec::new());
-        let (nodes, listens, starts) = Default::default();
-        Ok(Self { plan, program, folder, secret_file, nodes, listens, starts, doors })
+        let (nodes, listens, starts, owns) = Default::default();
+        Ok(Self { plan, program, folder, secret_file, nodes, listens, starts, owns, doors })
     }
 
     /// Returns the doors that are open, as they change.
@@ -95,7 +105,31 @@ impl Group {
     /// Returns where the node in `slot` keeps its state.
     #[must_use]
     pub fn data_folder(&self, slot: usize) -> PathBuf {
-        self.folder.path().join(format!("n{slot}.data"))
+        let own = self.owns.get(&slot).and_then(|own| own.data_folder.clone());
+        own.unwrap_or_else(|| self.folder.path().join(format!("n{slot}.data")))
+    }
+
+    /// Returns the folder of all files of the group.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Tells whether the nodes keep their state on disk.
+    #[must_use]
+    pub const fn is_durable(&self) -> bool {
+        self.plan.durable
+    }
+
+    /// Gives what the node in `slot` has of its own from its next start on.
+    pub fn own(&mut self, slot: usize) -> &mut Own {
+        self.owns.entry(slot).or_default()
+    }
+
+    /// Returns the process id of the node in `slot`, if it runs.
+    #[must_use]
+    pub fn pid(&self, slot: usize) -> Option<u32> {
+        self.nodes.get(&slot).map(|node| node.process.pid())
     }
 
     /// Leaves the logs and data where they are when the group ends, and tells where that is.
@@ -126,6 +160,14 @@ impl Group {
     /// # Errors
     /// When one does not within [`FORM_DEADLINE`].
     pub async fn start(&mut self, slots: &[usize]) -> Outcome {
+        self.start_apart(slots, &[]).await
+    }
+
+    /// Starts nodes in the order of `slots` with these pauses after each, and only then waits until each serves.
+    ///
+    /// # Errors
+    /// When one does not within [`FORM_DEADLINE`].
+    pub async fn start_apart(&mut self, slots: &[usize], pauses: &[Duration]) -> Outcome {
         let expected =
             if self.starts.is_empty() && slots.len() > 1 { Some(slots.len()) } else { None };
         for slot in slots {
@@ -138,8 +180,11 @@ impl Group {
         let is_first = self.starts.is_empty() && slots.len() == 1;
         let seeds = if is_first { Vec::new() } else { seeds };
         let mut processes = Vec::new();
-        for slot in slots {
+        for (at, slot) in slots.iter().enumerate() {
             processes.push((*slot, self.spawn(*slot, expected, &seeds)?));
+            if let Some(pause) = pauses.get(at) {
+                sleep(*pause).await;
+            }
         }
         for (slot, process) in processes {
             let node = Node::ready(process, FORM_DEADLINE).await?;
@@ -213,6 +258,7 @@ impl Group {
             Command::new(&self.program)
         };
         command.args(options.arguments()).current_dir(folder);
+        command.envs(self.owns.get(&slot).map(|own| own.environment.clone()).unwrap_or_default());
         Process::start(&name, command, folder)
     }
 
@@ -232,10 +278,40 @@ impl Group {
     /// # Errors
     /// When there is none.
     pub async fn kill(&mut self, slot: usize) -> Outcome {
-        self.hide(slot);
-        let mut node = self.take(slot)?;
-        node.process.signal(Signal::Kill)?;
-        node.process.wait(LEAVE_DEADLINE).await.map(drop)
+        self.kill_all(&[slot]).await
+    }
+
+    /// Ends the processes in all `slots` as crashes do, the next one at once, and waits until they are gone.
+    ///
+    /// # Errors
+    /// When one does not run.
+    pub async fn kill_all(&mut self, slots: &[usize]) -> Outcome {
+        let mut dying = Vec::new();
+        for slot in slots {
+            self.hide(*slot);
+            let mut node = self.take(*slot)?;
+            node.process.signal(Signal::Kill)?;
+            dying.push(node);
+        }
+        for node in &mut dying {
+            node.process.wait(LEAVE_DEADLINE).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns why the node in `slot` stopped by itself, if it has; it then runs no longer, and no door is shown.
+    ///
+    /// # Errors
+    /// When it has ended without a reason or with another code than 1, or none runs there.
+    pub fn stopped(&mut self, slot: usize) -> Outcome<Option<String>> {
+        let node = self.nodes.get_mut(&slot);
+        let node = node.ok_or_else(|| Failure::new(format!("n{slot} does not run")))?;
+        let why = node.process.reason();
+        if !matches!(why, Ok(None)) {
+            self.hide(slot);
+            self.take(slot)?;
+        }
+        why
     }
 
     /// Sends a signal to the node in `slot`, which stays in the list of doors.

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub(crate) use cluster::restrict;
 pub use cluster::{Cluster, FORM_DEADLINE};
-pub use group::{Group, Plan};
+pub use group::{Group, Own, Plan};
 pub use quorate::{Node, NodeOptions, binary, http_get, keygen, status};
 pub use redis::{RedisServer, redis_server};
 use tokio::time::{Instant, sleep};
@@ -115,6 +115,20 @@ impl Process {
     /// When the system cannot tell.
     pub fn ended(&mut self) -> Outcome<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
+    }
+
+    /// Returns why the process stopped, if it has: it must have ended with code 1 and a last line that says it.
+    ///
+    /// # Errors
+    /// When it has ended in any other way.
+    pub fn reason(&mut self) -> Outcome<Option<String>> {
+        let Some(status) = self.ended()? else { return Ok(None) };
+        let log = self.log();
+        let why = log.lines().rev().find_map(|line| line.strip_prefix("quorate: "));
+        match (status.code(), why) {
+            (Some(1), Some(why)) if !log.contains("panicked at") => Ok(Some(why.to_owned())),
+            _ => Err(Failure::new(format!("ended with {status}; {}", self.log_end()))),
+        }
     }
 
     /// Waits for the end of the process.

@@ -1,8 +1,9 @@
-//! File systems that are small, or lose their power.
+//! File systems that are small, get full, or lose their power.
 //!
-//! Owns: mounting them, cutting them off, and taking them away again. Does not own: what lies on them. Invariant: what was
-//! mounted here is unmounted when its value is dropped. Needs root.
+//! Owns: mounting them, filling them, cutting them off, and taking them away again. Does not own: what lies on them.
+//! Invariant: what was mounted here is unmounted when its value is dropped, and the loop device goes with the mount. Needs root.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 use crate::failure::{Failure, Outcome};
 
 /// The size of a small disk, as `mount` reads it.
-pub(super) const SMALL: &str = "6m";
+pub const SMALL: &str = "6m";
 
 /// Cuts a mounted file system off without writing its journal: `FS_IOC_SHUTDOWN` with `NOLOGFLUSH`.
 const CUT: &str = "import fcntl, os, struct, sys\n\
@@ -32,18 +33,23 @@ fn text(path: &Path) -> Outcome<&str> {
 
 /// A small disk in memory.
 #[derive(Debug)]
-pub(super) struct Small(TempDir);
+pub struct Small(TempDir);
 
 impl Small {
     /// Mounts one of `size`.
-    pub(super) fn mount(size: &str) -> Outcome<Self> {
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn mount(size: &str) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let options = format!("size={size}");
         run("mount", &["-t", "tmpfs", "-o", &options, "tmpfs", text(folder.path())?])?;
         Ok(Self(folder))
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    /// Returns where it is mounted.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
         self.0.path()
     }
 }
@@ -57,19 +63,22 @@ impl Drop for Small {
 
 /// A file system in a file.
 #[derive(Debug)]
-pub(super) struct Image {
+pub struct Image {
     file: PathBuf,
     folder: PathBuf,
     _both: TempDir,
 }
 
 impl Image {
-    /// Makes and mounts one.
-    pub(super) async fn make() -> Outcome<Self> {
+    /// Makes and mounts one of this many bytes.
+    ///
+    /// # Errors
+    /// When the system refuses, or `mkfs.ext4` is not there.
+    pub async fn make(bytes: u64) -> Outcome<Self> {
         let both = tempfile::tempdir()?;
         let (file, folder) = (both.path().join("image"), both.path().join("mounted"));
         std::fs::create_dir(&folder)?;
-        std::fs::File::create(&file)?.set_len(1024 * 1024 * 1024)?;
+        std::fs::File::create(&file)?.set_len(bytes)?;
         let image = Self { file, folder, _both: both };
         let made = text(&image.file)?.to_owned();
         let mkfs = tokio::task::spawn_blocking(move || run("mkfs.ext4", &["-q", "-F", &made]));
@@ -78,7 +87,9 @@ impl Image {
         Ok(image)
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    /// Returns where it is mounted.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
         &self.folder
     }
 
@@ -87,18 +98,55 @@ impl Image {
     }
 
     /// Cuts the power: from now on every call fails, and what was not synced is lost.
-    pub(super) fn cut(&mut self) -> Outcome {
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn cut(&self) -> Outcome {
         run("python3", &["-c", CUT, text(&self.folder)?])
     }
 
     /// Unmounts and mounts it, as a start of the machine does.
-    pub(super) fn mount_again(&self) -> Outcome {
+    ///
+    /// # Errors
+    /// While a process still uses it.
+    pub fn mount_again(&self) -> Outcome {
         // It stays unmounted after a first try that could not mount it.
         drop(Command::new("umount").arg(&self.folder).output());
         if std::fs::read_to_string("/proc/mounts")?.contains(text(&self.folder)?) {
             return Err(Failure::new("it is still in use"));
         }
         self.mount()
+    }
+}
+
+impl Image {
+    /// Takes all the room that is left, into one file.
+    ///
+    /// # Errors
+    /// When there is room left all the same.
+    pub fn fill(&self) -> Outcome {
+        let mut filler = std::fs::File::create(self.filler())?;
+        // In smaller and smaller pieces, since the last blocks of one group may be more than the last bytes of another.
+        for piece in [4 << 20, 64 << 10, 4 << 10, 512] {
+            while filler.write_all(&vec![b'f'; piece]).is_ok() {}
+        }
+        drop(filler.sync_all());
+        match std::fs::write(self.folder.join("more"), [b'm'; 8192]) {
+            Ok(()) => Err(Failure::new("the file system that was filled has room")),
+            Err(_) => Ok(drop(std::fs::remove_file(self.folder.join("more")))),
+        }
+    }
+
+    /// Makes room again.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn clear(&self) -> Outcome {
+        if self.filler().exists() { Ok(std::fs::remove_file(self.filler())?) } else { Ok(()) }
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.folder.join("filler")
     }
 }
 
