@@ -18,6 +18,7 @@ pub mod fanout;
 pub mod figures;
 pub mod fleet;
 pub mod heard;
+pub mod history;
 pub mod lanes;
 pub mod leaves;
 pub mod load;
