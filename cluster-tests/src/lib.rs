@@ -19,6 +19,7 @@ pub mod figures;
 pub mod fleet;
 pub mod heard;
 pub mod history;
+pub mod jepsen;
 pub mod lanes;
 pub mod leaves;
 pub mod load;

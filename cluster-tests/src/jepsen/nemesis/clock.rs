@@ -1,0 +1,24 @@
+//! Wall clocks that jump or run at another rate.
+//!
+//! Owns: this family's faults. Does not own: when they come. Invariant: what was done is undone by `heal`.
+
+use super::{Family, Fault, Field, Harm, Mode};
+use crate::failure::Outcome;
+
+/// See the head of this file.
+#[derive(Debug, Default)]
+pub(super) struct Clock {}
+
+impl Harm for Clock {
+    fn required(&self, _nodes: usize) -> Vec<Mode> {
+        vec!["clock"]
+    }
+
+    async fn install(&mut self, _field: &mut Field) -> Fault {
+        Fault::skipped(Family::Clock, "clock", "not built")
+    }
+
+    async fn heal(&mut self, _field: &mut Field) -> Outcome {
+        Ok(())
+    }
+}
