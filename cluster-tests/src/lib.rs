@@ -29,6 +29,7 @@ pub mod observers;
 pub mod pace;
 pub mod process;
 pub mod reply;
+pub mod report;
 pub mod requests;
 pub mod rolling;
 pub mod rounds;

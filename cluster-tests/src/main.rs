@@ -5,15 +5,13 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for a terminal")]
 
 use std::process::{Command, ExitCode};
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use cluster_tests::bound;
 use cluster_tests::durable;
-use cluster_tests::failover::{self, Load};
+use cluster_tests::failover;
 use cluster_tests::failure::{Failure, Outcome};
 use cluster_tests::fanout;
-use cluster_tests::load::median_and_worst;
 use cluster_tests::million;
 use cluster_tests::network::{self, Entered};
 use cluster_tests::observers;
@@ -35,7 +33,7 @@ enum Tool {
     /// Runs whole nodes in one thread
     Sim { seed: u64, nodes: usize, seconds: u64 },
     /// Kills the leader under load, again and again, and measures how long no write is answered
-    Failover(FailoverLine),
+    Failover(failover::Line),
     /// Increments counters through all nodes while the leader is killed, paused and cut off
     Counters(counters::Line),
     /// Grows and shrinks a fleet of nodes while some are killed
@@ -80,22 +78,6 @@ enum Tool {
     With(WithLine),
     /// Runs script files against servers that are there already
     Script(ScriptLine),
-}
-
-#[derive(Debug, Args)]
-struct FailoverLine {
-    /// How many leaders to kill, each of a fresh cluster
-    #[arg(long, default_value_t = 20)]
-    rounds: usize,
-    /// Clients at each node, which write one after the other
-    #[arg(long, default_value_t = 4)]
-    writers: usize,
-    /// How long the load goes on before the kill
-    #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
-    before: f64,
-    /// How long the load goes on after both survivors accept writes again
-    #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
-    after: f64,
 }
 
 #[derive(Debug, Args)]
@@ -203,30 +185,17 @@ async fn unless_told_to_stop(work: impl Future<Output = Outcome>) -> Outcome<Exi
     }
 }
 
-async fn run_failover(line: &FailoverLine) -> Outcome<ExitCode> {
-    let load = Load {
-        writers: line.writers,
-        before: Duration::from_secs_f64(line.before),
-        after: Duration::from_secs_f64(line.after),
-    };
-    let mut gaps = Vec::new();
-    let mut failures = 0;
-    for number in 1..=line.rounds {
-        match failover::round(&load).await {
-            Ok(round) => {
-                println!("round {number}: {round}");
-                gaps.push(round.gap);
-            }
-            Err(failure) => {
-                failures += 1;
-                println!("round {number}: FAILED: {failure}");
-            }
+async fn run_failover(line: &failover::Line) -> Outcome<ExitCode> {
+    let network = match line.wants_network().then(network::enter).transpose()? {
+        Some(Entered::Inside(network)) => Some(network),
+        Some(Entered::Ended(code)) => return Ok(code),
+        Some(Entered::Missing(reason)) => {
+            println!("left out: isolations of the leader, because {reason}");
+            None
         }
-    }
-    if let Some((median, worst)) = median_and_worst(&mut gaps) {
-        println!("write gap over {} kills: median {median:?}, worst {worst:?}", gaps.len());
-    }
-    Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        None => None,
+    };
+    unless_told_to_stop(failover::run(line, network)).await
 }
 
 async fn with_servers(line: &WithLine) -> Outcome<ExitCode> {

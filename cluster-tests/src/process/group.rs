@@ -102,6 +102,12 @@ impl Group {
         self.plan.network.as_ref()
     }
 
+    /// Ends all nodes and returns the network that they lived in.
+    #[must_use]
+    pub fn into_network(self) -> Option<Network> {
+        self.plan.network
+    }
+
     /// Returns where the node in `slot` keeps its state.
     #[must_use]
     pub fn data_folder(&self, slot: usize) -> PathBuf {

@@ -1,4 +1,4 @@
-//! Kills the leader of a cluster under load and checks what it had promised.
+//! One round in which the leader of a fresh cluster is killed under load.
 //!
 //! Owns: the order of a round. Does not own: the processes, the load and its record. Invariant: a round passes only if
 //! every survivor was asked for every acknowledged write.
@@ -28,6 +28,24 @@ pub struct Load {
     pub after: Duration,
 }
 
+/// What the nodes can know of one another's processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hosts {
+    /// All are on one host: by their locks each sees at once that another's process is gone.
+    One,
+    /// Each is on a host of its own, as far as it can tell: a dead node is one that is silent.
+    Each,
+}
+
+impl fmt::Display for Hosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::One => "on one host",
+            Self::Each => "on hosts of their own",
+        })
+    }
+}
+
 /// What one round has shown.
 #[derive(Debug, Clone)]
 pub struct Round {
@@ -50,12 +68,30 @@ impl fmt::Display for Round {
     }
 }
 
-/// Runs one round with a fresh cluster of three.
+/// Runs one round with a fresh cluster of three on one host.
 ///
 /// # Errors
 /// When an acknowledged write is missing, a counter is out of bounds, or the survivors do not recover.
 pub async fn round(load: &Load) -> Outcome<Round> {
-    let mut cluster = Cluster::start(3).await?;
+    kill(load, 3, Hosts::One).await
+}
+
+/// Runs one round with a fresh cluster of so many nodes.
+pub(super) async fn kill(load: &Load, nodes: usize, hosts: Hosts) -> Outcome<Round> {
+    let mut cluster = Cluster::start_with(nodes, |place, options, folder| {
+        if hosts == Hosts::Each {
+            let (config, locks) = (format!("n{place}.toml"), folder.join(format!("locks-{place}")));
+            let config = folder.join(config);
+            let locks = locks.display();
+            std::fs::write(
+                &config,
+                format!("[node]\nhost = \"host-{place}\"\nlock_dir = \"{locks}\"\n"),
+            )?;
+            options.more = vec!["--config".into(), config.display().to_string()];
+        }
+        Ok(())
+    })
+    .await?;
     let writers = Writers::start(&cluster.resp(), load.writers, 0);
     sleep(load.before).await;
     let leader = cluster.leader().await?;
