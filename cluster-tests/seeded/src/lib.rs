@@ -1,18 +1,26 @@
 //! The randomness that libraries ask the system for, drawn from a seed instead.
 //!
 //! Owns the symbol `getrandom` of every program that links this crate: the order of hash maps, tokio's and `rand`'s
-//! generators follow from it, so that a seed repeats a run. Invariant: before [`seed`] it is the kernel's own. The
+//! generators follow from it, so that a seed repeats a run. Invariant: before [`seed`] it is the kernel's own; after it, what
+//! a thread draws depends on the seed and on its own draws before, never on what other threads do at the same time. The
 //! crate `ring` asks the kernel by itself and stays random: keys differ between runs, lengths and times do not.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Zero: nobody has given a seed.
-static STATE: AtomicU64 = AtomicU64::new(0);
+/// Where the threads begin that did not call [`seed`]. Zero: nobody has given a seed.
+static OTHERS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// How far this thread has come. Zero: it has not drawn yet.
+    static STATE: Cell<u64> = const { Cell::new(0) };
+}
 
 /// Draws everything from `seed` from now on. Threads that have drawn before keep what they have: call it first, and
-/// once in a process.
+/// once in a process, on the thread that is to be repeated.
 pub fn seed(seed: u64) {
-    STATE.store(mixed(seed) | 1, Ordering::SeqCst);
+    OTHERS.store(mixed(!seed) | 1, Ordering::SeqCst);
+    STATE.set(mixed(seed) | 1);
 }
 
 /// SplitMix64's output function (Steele, Lea, Flood 2014).
@@ -23,7 +31,9 @@ const fn mixed(state: u64) -> u64 {
 }
 
 fn draw() -> u64 {
-    mixed(STATE.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst))
+    let state = if STATE.get() == 0 { OTHERS.load(Ordering::SeqCst) } else { STATE.get() };
+    STATE.set(state.wrapping_add(0x9e37_79b9_7f4a_7c15));
+    mixed(state)
 }
 
 /// Fills `buffer` as getrandom(2) does.
@@ -33,7 +43,7 @@ fn draw() -> u64 {
 #[expect(unsafe_code, reason = "a C symbol is defined, and C's buffer filled")]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn getrandom(buffer: *mut u8, length: usize, flags: u32) -> isize {
-    if STATE.load(Ordering::SeqCst) == 0 {
+    if OTHERS.load(Ordering::SeqCst) == 0 {
         // SAFETY: the caller's promise is the kernel's condition.
         let written = unsafe { libc::syscall(libc::SYS_getrandom, buffer, length, flags) };
         return isize::try_from(written).unwrap_or(-1);
@@ -64,5 +74,20 @@ mod tests {
         let first = fresh(7);
         assert_eq!(first, fresh(7));
         assert_ne!(first, fresh(8));
+    }
+    #[test]
+    fn what_a_thread_draws_does_not_depend_on_other_threads() {
+        let run = |others| {
+            std::thread::spawn(move || {
+                super::seed(7);
+                for _ in 0..others {
+                    std::thread::spawn(order).join().expect("no panic");
+                }
+                order()
+            })
+            .join()
+            .expect("no panic")
+        };
+        assert_eq!(run(0), run(3));
     }
 }
