@@ -33,6 +33,7 @@ pub mod report;
 pub mod requests;
 pub mod rolling;
 pub mod rounds;
+pub mod sampler;
 pub mod script;
 pub mod sim;
 pub mod slow;

@@ -300,6 +300,23 @@ pub enum Line {
         /// In which term.
         term: u64,
     },
+    /// What the process of a node held and had used. It has no part in any verdict.
+    Sample {
+        /// When.
+        at: Nanos,
+        /// Which node.
+        node: u8,
+        /// Bytes of memory that are resident.
+        resident: u64,
+        /// Milliseconds of processor time since the process began.
+        processor_ms: u64,
+        /// Bytes of its log, as the node tells them; none when it did not answer.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        log: Option<u64>,
+        /// Bytes of its folder on disk; none without one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        data: Option<u64>,
+    },
     /// A remark for people.
     Note {
         /// When.
@@ -327,6 +344,7 @@ impl Line {
             | Self::Lost { at, .. }
             | Self::Process { at, .. }
             | Self::Leader { at, .. }
+            | Self::Sample { at, .. }
             | Self::Note { at, .. } => *at,
             Self::Fault { at, until, .. } => until.unwrap_or(*at),
         }

@@ -28,6 +28,7 @@ fn one_of_each() -> Vec<Line> {
         },
         Line::Process { at, node, what: Happening::SessionEnded },
         Line::Leader { at, node: None, term: 4 },
+        Line::Sample { at, node: 3, resident: 1, processor_ms: 2, log: Some(3), data: None },
         Line::Note { at, text: "x".to_owned() },
         Line::Overflow { lines: 1 },
         operation(Call::Increment(-4), Outcome::Failed("no".to_owned())),

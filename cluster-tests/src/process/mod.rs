@@ -163,10 +163,7 @@ impl Process {
     /// # Errors
     /// When the process is gone, or the system has no `/proc`.
     pub fn resident(&self) -> Outcome<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-        kib.map(|kib| kib * 1024).ok_or_else(|| Failure::new("no VmRSS in /proc"))
+        resident(self.pid())
     }
 }
 
@@ -176,6 +173,17 @@ impl Drop for Process {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Returns the memory that process `pid` holds resident, in bytes.
+///
+/// # Errors
+/// When the process is gone, or the system has no `/proc`.
+pub fn resident(pid: u32) -> Outcome<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kib.map(|kib| kib * 1024).ok_or_else(|| Failure::new("no VmRSS in /proc"))
 }
 
 /// Returns the processor time that process `pid` has used so far, to a hundredth of a second.
