@@ -7,6 +7,7 @@
 
 pub mod bound;
 pub mod chance;
+pub mod check;
 pub mod client;
 pub mod counters;
 pub mod disks;

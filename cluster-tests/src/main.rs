@@ -8,6 +8,7 @@ use std::process::{Command, ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use cluster_tests::bound;
+use cluster_tests::check;
 use cluster_tests::durable;
 use cluster_tests::failover;
 use cluster_tests::failure::{Failure, Outcome};
@@ -76,6 +77,8 @@ enum Tool {
     Embed(bound::embed::Line),
     /// Runs a command with servers at hand, and stops them when it ends
     With(WithLine),
+    /// Judges a history that a run has left behind
+    Check(check::ProgramLine),
     /// Runs script files against servers that are there already
     Script(ScriptLine),
 }
@@ -137,6 +140,7 @@ async fn main() -> ExitCode {
         Tool::Slow(line) => slow::run(&line).await,
         Tool::Requests(line) => requests::run(&line).await,
         Tool::RequestPeer(line) => requests::peer::run(&line).await,
+        Tool::Check(line) => check::run_program(&line),
         Tool::With(line) => with_servers(&line).await,
         Tool::Script(line) => run_scripts(&line).await,
     };

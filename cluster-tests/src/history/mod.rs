@@ -431,5 +431,43 @@ impl fmt::Display for Operation {
     }
 }
 
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name =
+            |node: &Option<u8>| node.map_or_else(|| "nobody".to_owned(), |n| format!("n{n}"));
+        if !matches!(self, Self::Head(_) | Self::Operation(_) | Self::Overflow { .. }) {
+            write!(f, "{} ", Seconds(self.at()))?;
+        }
+        match self {
+            Self::Head(head) => write!(f, "{head:?}"),
+            Self::Operation(operation) => operation.fmt(f),
+            Self::Heard { node, subscriber, channel, publisher, number, .. } => {
+                let message = format!("message {number} of client {publisher}");
+                write!(f, "subscriber {subscriber} at n{node} heard {message} on {channel}")
+            }
+            Self::Subscribed { node, subscriber, channel, .. } => {
+                write!(f, "subscriber {subscriber} at n{node} is subscribed to {channel}")
+            }
+            Self::Unsubscribed { node, subscriber, channel, .. } => {
+                write!(f, "subscriber {subscriber} at n{node} is no longer subscribed to {channel}")
+            }
+            Self::Lost { node, subscriber, cause, count, .. } => {
+                write!(
+                    f,
+                    "subscriber {subscriber} at n{node} was told of a loss: {cause:?}, {count:?}"
+                )
+            }
+            Self::Fault { at, family, text, outcome, .. } => {
+                write!(f, "fault since {}: {family}: {text} ({outcome:?})", Seconds(*at))
+            }
+            Self::Process { node, what, .. } => write!(f, "n{node}: {what:?}"),
+            Self::Leader { node, term, .. } => write!(f, "{} leads in term {term}", name(node)),
+            Self::Note { text, .. } => f.write_str(text),
+            Self::Overflow { lines } => write!(f, "{lines} lines were not kept"),
+            sample @ Self::Sample { .. } => write!(f, "{sample:?}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;
