@@ -25,6 +25,7 @@ pub mod lanes;
 pub mod leaves;
 pub mod load;
 pub mod million;
+pub mod mutants;
 pub mod network;
 pub mod observers;
 pub mod pace;

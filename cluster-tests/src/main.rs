@@ -14,6 +14,7 @@ use cluster_tests::failover;
 use cluster_tests::failure::{Failure, Outcome};
 use cluster_tests::fanout;
 use cluster_tests::million;
+use cluster_tests::mutants;
 use cluster_tests::network::{self, Entered};
 use cluster_tests::observers;
 use cluster_tests::process::{Cluster, RedisServer, redis_server};
@@ -58,6 +59,8 @@ enum Tool {
     /// A program with a node and listeners inside; a part of `fanout`
     #[command(hide = true)]
     FanoutProgram(fanout::embed::Line),
+    /// Plants known bugs in a copy of the sources, and counts how many seeds it takes to catch each
+    Mutants(mutants::Line),
     /// Subscribes at one node and publishes at another at once, again and again
     Rounds(rounds::Line),
     /// Measures what a busy channel sends to nodes on which nobody listens to it
@@ -137,6 +140,7 @@ async fn main() -> ExitCode {
                 .expect("ran")
                 .map(|()| ExitCode::SUCCESS)
         }
+        Tool::Mutants(line) => mutants::run(&line).map(|()| ExitCode::SUCCESS),
         Tool::Slow(line) => slow::run(&line).await,
         Tool::Requests(line) => requests::run(&line).await,
         Tool::RequestPeer(line) => requests::peer::run(&line).await,
