@@ -16,11 +16,12 @@ use tokio::time::{Instant, sleep};
 
 use super::cluster::restrict;
 use super::{
-    FORM_DEADLINE, Node, NodeOptions, Process, Signal, View, binary, free_addresses, http_get,
+    Diary, FORM_DEADLINE, Node, NodeOptions, Process, Signal, View, binary, free_addresses, http_get,
     keygen, look, wait_for,
 };
 use crate::door::Door;
 use crate::failure::{Failure, Outcome};
+use crate::history::Happening;
 use crate::network::Network;
 
 /// What clients must say where the RESP door is open to a network.
@@ -46,6 +47,8 @@ pub struct Own {
     pub environment: BTreeMap<String, String>,
     /// Where it keeps its state, if not in the group's folder.
     pub data_folder: Option<PathBuf>,
+    /// The program that it is, with the word that its command line begins with, if not `quorate serve`.
+    pub program: Option<(PathBuf, String)>,
 }
 
 /// The nodes.
@@ -60,6 +63,7 @@ pub struct Group {
     starts: BTreeMap<usize, usize>,
     owns: BTreeMap<usize, Own>,
     doors: watch::Sender<Vec<Door>>,
+    diary: Diary,
 }
 
 impl Group {
@@ -75,7 +79,8 @@ impl Group {
         restrict(&secret_file)?;
         let doors = watch::Sender::new(Vec::new());
         let (nodes, listens, starts, owns) = Default::default();
-        Ok(Self { plan, program, folder, secret_file, nodes, listens, starts, owns, doors })
+        let diary = Diary::default();
+        Ok(Self { plan, program, folder, secret_file, nodes, listens, starts, owns, doors, diary })
     }
 
     /// Returns the doors that are open, as they change.
@@ -130,6 +135,12 @@ impl Group {
     /// Gives what the node in `slot` has of its own from its next start on.
     pub fn own(&mut self, slot: usize) -> &mut Own {
         self.owns.entry(slot).or_default()
+    }
+
+    /// Returns what is done to the processes, from now on.
+    #[must_use]
+    pub fn diary(&self) -> Diary {
+        self.diary.clone()
     }
 
     /// Returns the process id of the node in `slot`, if it runs.
@@ -258,13 +269,20 @@ impl Group {
             http: at(7380).filter(|_| in_network),
             more,
         };
-        let mut command = if in_network {
-            Network::command(slot, &self.program)
-        } else {
-            Command::new(&self.program)
-        };
-        command.args(options.arguments()).current_dir(folder);
+        let mut arguments = options.arguments();
+        let other = self.owns.get(&slot).and_then(|own| own.program.clone());
+        let program = other.map_or_else(
+            || self.program.clone(),
+            |(program, word)| {
+                arguments.splice(..1, [word]);
+                program
+            },
+        );
+        let mut command =
+            if in_network { Network::command(slot, &program) } else { Command::new(&program) };
+        command.args(arguments).current_dir(folder);
         command.envs(self.owns.get(&slot).map(|own| own.environment.clone()).unwrap_or_default());
+        self.diary.note(slot, Happening::Started);
         Process::start(&name, command, folder)
     }
 
@@ -297,6 +315,7 @@ impl Group {
             self.hide(*slot);
             let mut node = self.take(*slot)?;
             node.process.signal(Signal::Kill)?;
+            self.diary.note(*slot, Happening::Killed);
             dying.push(node);
         }
         for node in &mut dying {
@@ -314,6 +333,7 @@ impl Group {
         let node = node.ok_or_else(|| Failure::new(format!("n{slot} does not run")))?;
         let why = node.process.reason();
         if !matches!(why, Ok(None)) {
+            self.diary.note(slot, Happening::Ended);
             self.hide(slot);
             self.take(slot)?;
         }
@@ -326,7 +346,18 @@ impl Group {
     /// When there is none.
     pub fn signal(&mut self, slot: usize, signal: Signal) -> Outcome {
         let node = self.nodes.get_mut(&slot);
-        node.ok_or_else(|| Failure::new(format!("n{slot} does not run")))?.process.signal(signal)
+        let node = node.ok_or_else(|| Failure::new(format!("n{slot} does not run")))?;
+        // Noted on the side that says less: as stopped before it is, as going on before it does.
+        self.diary.note(
+            slot,
+            match signal {
+                Signal::Term => Happening::Left,
+                Signal::Kill => Happening::Killed,
+                Signal::Stop => Happening::Paused,
+                Signal::Cont => Happening::Continued,
+            },
+        );
+        node.process.signal(signal)
     }
 
     /// Asks the nodes in `slots` to leave, all at once, and waits until they have ended well; returns how long each took.
@@ -338,6 +369,7 @@ impl Group {
         let mut leaving = Vec::new();
         for slot in slots {
             let mut node = self.take(*slot)?;
+            self.diary.note(*slot, Happening::Left);
             node.process.signal(Signal::Term)?;
             self.hide(*slot);
             leaving.push(node);

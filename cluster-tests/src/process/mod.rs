@@ -5,6 +5,7 @@
 //! value is dropped, also when a test panics.
 
 mod cluster;
+mod diary;
 mod group;
 mod quorate;
 mod redis;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub(crate) use cluster::restrict;
 pub use cluster::{Cluster, FORM_DEADLINE};
+pub use diary::Diary;
 pub use group::{Group, Own, Plan};
 pub use quorate::{Node, NodeOptions, binary, http_get, keygen, status};
 pub use redis::{RedisServer, redis_server};
