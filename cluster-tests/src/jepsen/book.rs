@@ -198,6 +198,38 @@ impl Book {
         self.pages().keys.keys().cloned().collect()
     }
 
+    /// Gives the nodes with a subscriber to `channel` whose subscription is confirmed and has not ended.
+    pub(super) fn subscribed(&self, channel: &str) -> BTreeSet<u8> {
+        let pages = self.pages();
+        let mut there = BTreeMap::new();
+        for line in pages.keys.get(channel).into_iter().flatten() {
+            match line {
+                Line::Subscribed { node, subscriber, .. } => {
+                    there.insert(*subscriber, *node);
+                }
+                Line::Unsubscribed { subscriber, .. } => {
+                    there.remove(subscriber);
+                }
+                _ => {}
+            }
+        }
+        there.into_values().collect()
+    }
+
+    /// Gives the nodes at which a message was heard.
+    pub(super) fn heard(&self, channel: &str, client: u32, count: u64) -> BTreeSet<u8> {
+        let pages = self.pages();
+        let lines = pages.keys.get(channel).into_iter().flatten().rev().take(10_000);
+        lines
+            .filter_map(|line| match line {
+                Line::Heard { node, publisher, number, .. } => {
+                    (*publisher == client && *number == count).then_some(*node)
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
     /// Takes the lines of `key` out of memory, in the order of time, with what else concerns it.
     pub(super) fn take(&self, workload: Workload, key: &str) -> Vec<Line> {
         let mut pages = self.pages();

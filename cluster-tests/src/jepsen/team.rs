@@ -30,6 +30,8 @@ const PATIENCE: (Duration, Duration) = (Duration::from_millis(1000), Duration::f
 pub(super) const PATIENCE_MAX: Duration = Duration::from_secs(5);
 /// How long a client stays away from its own node after an error there.
 const AWAY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(3000));
+/// How long a key that is no longer used is still shown to subscribers.
+const FADING: Duration = Duration::from_secs(8);
 /// How far a client may be behind its pace and still catch up.
 const BEHIND_MAX: Duration = Duration::from_secs(3);
 
@@ -53,10 +55,17 @@ struct Spot {
 pub(super) struct Team {
     workload: Workload,
     book: Arc<Book>,
-    spots: Mutex<Vec<Spot>>,
+    spots: Mutex<Spots>,
     retired: mpsc::Sender<Retired>,
-    /// The keys in use, for subscribers.
+    /// The keys in use and those that were until lately, for subscribers.
     shown: watch::Sender<Vec<String>>,
+}
+
+#[derive(Debug, Default)]
+struct Spots {
+    now: Vec<Spot>,
+    /// Those that were in use, and since when they are not.
+    fading: Vec<(String, Instant)>,
 }
 
 impl Team {
@@ -67,13 +76,19 @@ impl Team {
     ) -> Arc<Self> {
         let spots: Vec<Spot> = (0..SPOTS).map(|_| Spot::new(workload, book)).collect();
         let shown = watch::Sender::new(spots.iter().map(|spot| spot.key.clone()).collect());
-        let (book, spots) = (Arc::clone(book), Mutex::new(spots));
+        let spots = Mutex::new(Spots { now: spots, fading: Vec::new() });
+        let book = Arc::clone(book);
         Arc::new(Self { workload, book, spots, retired, shown })
     }
 
     /// Gives the keys in use, as they change.
     pub(super) fn keys(&self) -> watch::Receiver<Vec<String>> {
         self.shown.subscribe()
+    }
+
+    /// Shows no keys any more.
+    pub(super) fn close(&self) {
+        self.shown.send_replace(Vec::new());
     }
 
     /// Starts a client that is at home at the node in `home`.
@@ -103,22 +118,26 @@ impl Team {
     /// Draws the next call.
     fn draw(&self, chance: &mut Chance) -> (usize, String, Call) {
         let mut spots = self.spots.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = chance.below(spots.len());
-        let mut has_changed = false;
-        let drawn = spots.get_mut(place).map(|spot| {
+        let place = chance.below(spots.now.len());
+        let mut old = None;
+        let drawn = spots.now.get_mut(place).map(|spot| {
             if spot.operations >= self.workload.operations_max() || spot.unknown >= UNKNOWN_MAX {
-                let old = std::mem::replace(spot, Spot::new(self.workload, &self.book));
-                has_changed = true;
-                let retired = Retired { workload: self.workload, key: old.key };
-                // Nobody takes them any more once the run ends; then the key counts as live.
-                drop(self.retired.try_send(retired));
+                old = Some(std::mem::replace(spot, Spot::new(self.workload, &self.book)).key);
             }
             spot.operations += 1;
             let call = self.workload.draw(chance, &self.book.values, spot.recent);
             (spot.key.clone(), call)
         });
-        if has_changed {
-            self.shown.send_replace(spots.iter().map(|spot| spot.key.clone()).collect());
+        if let Some(key) = old {
+            let now = Instant::now();
+            spots.fading.retain(|(_, since)| now.duration_since(*since) < FADING);
+            spots.fading.push((key.clone(), now));
+            let fading = spots.fading.iter().map(|(key, _)| key.clone());
+            self.shown.send_replace(
+                spots.now.iter().map(|spot| spot.key.clone()).chain(fading).collect(),
+            );
+            // Nobody takes it any more once the run ends; then the key counts as live.
+            drop(self.retired.try_send(Retired { workload: self.workload, key }));
         }
         drop(spots);
         let (key, call) = drawn.unwrap_or_else(|| (String::new(), Call::Read));
@@ -128,7 +147,7 @@ impl Team {
     /// Learns from an outcome.
     fn learn(&self, place: usize, key: &str, call: &Call, outcome: &Known) {
         let mut spots = self.spots.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(spot) = spots.get_mut(place).filter(|spot| spot.key == key) else { return };
+        let Some(spot) = spots.now.get_mut(place).filter(|spot| spot.key == key) else { return };
         match (call, outcome) {
             (_, Known::Unknown(_)) => spot.unknown += 1,
             (Call::Write(value) | Call::WriteFor { value, .. } | Call::Add(value), Known::Ok(_)) => {

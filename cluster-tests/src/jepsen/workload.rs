@@ -59,6 +59,11 @@ impl Workload {
         }
     }
 
+    /// Returns the workload of a key.
+    pub(super) fn of(key: &str) -> Option<Self> {
+        key.split('-').next()?.parse().ok()
+    }
+
     /// How many operations a key sees before another takes its place. A set and a list are read whole, so that theirs are fewer.
     pub(super) const fn operations_max(self) -> usize {
         match self {

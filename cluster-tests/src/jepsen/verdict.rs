@@ -1,0 +1,97 @@
+//! What a run comes to.
+//!
+//! Owns: the sum of all judgements, the reasons to reject a run, the exit code and the last lines. Does not own: the judgement of
+//! histories (`check`). Invariant: code 0 stands for a run whose required faults happened, whose history is whole, and in which
+//! no checker found anything or gave up.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use super::workload::Workload;
+use crate::check::{self, Rules, Verdict};
+use crate::history::Line;
+
+/// How many findings are kept with their text.
+const FINDINGS_MAX: usize = 50;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum End {
+    /// Everything was as it should be.
+    Valid,
+    /// This machine cannot do what the family needs.
+    LeftOut,
+    /// Something did not happen that should have, so that the run shows nothing.
+    Rejected,
+    /// A checker gave up.
+    Unknown,
+    /// A promise was broken.
+    Invalid,
+}
+
+impl End {
+    /// Its word in the result line.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::LeftOut => "left out",
+            Self::Rejected => "REJECTED",
+            Self::Unknown => "unknown",
+            Self::Invalid => "INVALID",
+        }
+    }
+
+    /// Its exit code; 2 is wrong usage.
+    pub(super) fn code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Valid => 0,
+            Self::Invalid => 1,
+            Self::LeftOut => 3,
+            Self::Rejected => 4,
+            Self::Unknown => 5,
+        })
+    }
+}
+
+/// Judges the lines of one key.
+pub(super) fn of_key(_workload: Workload, lines: &[Line]) -> Verdict {
+    check::check(lines, &Rules::default())
+}
+
+/// All judgements of a run.
+#[derive(Debug, Default)]
+pub(super) struct Sum {
+    /// How many keys were judged.
+    pub(super) keys: u64,
+    /// What was checked how often, by the name of the checker.
+    pub(super) checked: BTreeMap<String, u64>,
+    /// What is wrong.
+    pub(super) findings: Vec<String>,
+    /// How many findings there are.
+    pub(super) found: u64,
+    /// Whether a checker gave up.
+    pub(super) is_unknown: bool,
+}
+
+impl Sum {
+    /// Adds the judgement of one key.
+    pub(super) fn add(&mut self, verdict: Verdict) {
+        self.keys += 1;
+        for finding in &verdict.findings {
+            self.found += 1;
+            if self.findings.len() < FINDINGS_MAX {
+                self.findings.push(finding.to_string());
+            }
+        }
+        self.is_unknown |= verdict.unknown;
+        for (checker, count) in verdict.counts {
+            *self.checked.entry(checker.to_string()).or_default() += count;
+        }
+    }
+
+    /// Says what was checked.
+    pub(super) fn checkers(&self) -> String {
+        let each = self.checked.iter().map(|(checker, count)| format!("{checker} {count}"));
+        each.collect::<Vec<_>>().join(", ")
+    }
+}
