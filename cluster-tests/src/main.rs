@@ -13,6 +13,7 @@ use cluster_tests::durable;
 use cluster_tests::failover;
 use cluster_tests::failure::{Failure, Outcome};
 use cluster_tests::fanout;
+use cluster_tests::jepsen;
 use cluster_tests::million;
 use cluster_tests::mutants;
 use cluster_tests::network::{self, Entered};
@@ -44,6 +45,13 @@ enum Tool {
     Leaves(leaves::Line),
     /// Restarts every node of a cluster under load, one after the other, with planned leaves
     Rolling(rolling::Line),
+    /// Runs real processes under one family of faults, and judges what their clients saw
+    Jepsen(jepsen::Line),
+    /// The same for hours, with memory and disk measured
+    Soak(jepsen::SoakLine),
+    /// A program with a node inside; a part of `jepsen`
+    #[command(hide = true)]
+    JepsenNode(jepsen::embedded::Line),
     /// Kills and stops processes that had bound state, and watches it go and come back
     Bound(bound::Line),
     /// Kills one process of two on this host, and three of five, and lets the others go on
@@ -123,6 +131,9 @@ async fn main() -> ExitCode {
         Tool::Fleet(line) => unless_told_to_stop(fleet::run(&line)).await,
         Tool::Leaves(line) => unless_told_to_stop(leaves::run(&line)).await,
         Tool::Rolling(line) => unless_told_to_stop(rolling::run(&line)).await,
+        Tool::Jepsen(line) => jepsen::run(&line).await,
+        Tool::Soak(line) => jepsen::soak(&line).await,
+        Tool::JepsenNode(line) => jepsen::embedded::run(&line).await,
         Tool::Bound(line) => bound::run(&line).await,
         Tool::Hold(line) => bound::hold(&line).await,
         Tool::Embed(line) => bound::embed::run(&line).await,

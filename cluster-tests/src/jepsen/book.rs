@@ -2,6 +2,7 @@
 //!
 //! Owns: the lines of each live key in memory, the whole history in the file, the counts by outcome. Does not own: the judgement.
 //! Invariant: a key's lines leave memory only to be judged, so that memory is bounded by the keys that live at a time.
+#![expect(clippy::wildcard_enum_match_arm, reason = "few of many kinds are meant, here and later")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -44,7 +45,7 @@ struct Pages {
     /// The places of the nodes by their ids.
     ids: BTreeMap<String, u8>,
     /// Latencies of what was answered, in buckets of powers of two of microseconds.
-    latencies: [u64; 40],
+    latencies: BTreeMap<u32, u64>,
 }
 
 /// The books.
@@ -82,7 +83,8 @@ impl Book {
 
     /// Gives the time from the beginning of the run to `instant`.
     pub(super) fn at(&self, instant: Instant) -> Nanos {
-        u64::try_from(instant.saturating_duration_since(self.begun).as_nanos()).unwrap_or(Nanos::MAX)
+        u64::try_from(instant.saturating_duration_since(self.begun).as_nanos())
+            .unwrap_or(Nanos::MAX)
     }
 
     /// Gives a client or subscriber a number that no other had.
@@ -118,10 +120,7 @@ impl Book {
                 Known::Unknown(_) => counts.unknown += 1,
             }
             if operation.is_ok() {
-                let bucket = usize::try_from(64 - micros.leading_zeros()).unwrap_or(0).min(39);
-                if let Some(count) = pages.latencies.get_mut(bucket) {
-                    *count += 1;
-                }
+                *pages.latencies.entry(64 - micros.leading_zeros()).or_default() += 1;
             }
         }
         let key = operation.key.clone();
@@ -181,10 +180,10 @@ impl Book {
 
     /// Gives the time in microseconds that this share of all answered operations did not exceed, as a power of two.
     pub(super) fn latency(&self, of_thousand: u64) -> u64 {
-        let latencies = self.pages().latencies;
-        let all: u64 = latencies.iter().sum();
+        let latencies = self.pages().latencies.clone();
+        let all: u64 = latencies.values().sum();
         let mut left = all.saturating_mul(of_thousand) / 1000;
-        for (bucket, count) in latencies.iter().enumerate() {
+        for (bucket, count) in &latencies {
             if *count >= left {
                 return 1 << bucket;
             }
@@ -236,7 +235,10 @@ impl Book {
         let own = pages.keys.remove(key).unwrap_or_default();
         let first = own.iter().map(began).min().unwrap_or(0).saturating_sub(BEFORE);
         let concerns = |line: &&Line| match workload {
-            Workload::Bound => !matches!(line, Line::Lost { .. }),
+            Workload::Bound | Workload::Expiry => {
+                !matches!(line, Line::Lost { .. })
+                    && (line.at() >= first || matches!(line, Line::Process { .. }))
+            }
             Workload::PubSub => line.at() >= first,
             _ => false,
         };

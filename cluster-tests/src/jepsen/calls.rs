@@ -2,6 +2,7 @@
 //!
 //! Owns the words of each call and what its reply means. Does not own: which call comes when, and errors. Invariant: a reply of another
 //! shape than the call's is no answer; it is told as such and fails the run.
+#![expect(clippy::wildcard_enum_match_arm, reason = "few of many kinds are meant, here and later")]
 
 use super::wire::{Words, words};
 use crate::history::{Answer, Call};
@@ -37,21 +38,6 @@ pub(super) fn request(key: &str, call: &Call) -> Option<Words> {
     })
 }
 
-/// Tells whether a call may change something.
-pub(super) const fn is_mutation(call: &Call) -> bool {
-    !matches!(
-        call,
-        Call::Read
-            | Call::Contains(_)
-            | Call::Members
-            | Call::FieldGet(_)
-            | Call::Fields
-            | Call::Count
-            | Call::Range
-            | Call::BoundFields
-    )
-}
-
 /// What a reply means.
 pub(super) fn answer(call: &Call, reply: &Reply) -> Option<Answer> {
     match call {
@@ -60,7 +46,9 @@ pub(super) fn answer(call: &Call, reply: &Reply) -> Option<Answer> {
         Call::Cas { .. } | Call::Delete | Call::Add(_) | Call::Remove(_) | Call::Contains(_) => {
             yes(reply)
         }
-        Call::FieldSet { .. } | Call::FieldDelete(_) | Call::Persist | Call::Bind { .. } => yes(reply),
+        Call::FieldSet { .. } | Call::FieldDelete(_) | Call::Persist | Call::Bind { .. } => {
+            yes(reply)
+        }
         Call::Members | Call::Range => {
             reply.elements()?.iter().map(number).collect::<Option<_>>().map(Answer::Values)
         }

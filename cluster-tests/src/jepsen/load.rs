@@ -3,7 +3,6 @@
 //! Owns: how many there are, who is at home where, starting and stopping them. Does not own: what one does (`team`, `subscribers`).
 //! Invariant: once stopped, no operation of theirs is under way.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,8 +18,10 @@ use crate::chance::Chance;
 use crate::door::Door;
 use crate::failure::{Failure, Outcome};
 
-/// How many clients a workload has, so at most so many use a key at a time.
-const CLIENTS: usize = 6;
+/// How many clients a team has, so at most so many use a key at a time.
+const CLIENTS: usize = 8;
+/// How many teams a workload has, each with keys of its own: enough for the rate also where an answer takes a tenth of a second.
+const TEAMS: usize = 3;
 /// The pace is set higher than the rate that is asked for by this many hundredths, since some of the time goes to faults.
 const HASTE: u32 = 130;
 /// How many retired keys may wait for their judgement.
@@ -28,7 +29,7 @@ const RETIRED_MAX: usize = 4096;
 
 /// Clients under way.
 pub(super) struct Load {
-    teams: BTreeMap<Workload, Arc<Team>>,
+    teams: Vec<(Workload, Arc<Team>)>,
     stop: Arc<AtomicBool>,
     stop_listening: Arc<AtomicBool>,
     clients: Vec<JoinHandle<()>>,
@@ -62,37 +63,34 @@ impl Load {
             Arc::clone(&stop),
         );
         let mut load = Self {
-            teams: BTreeMap::new(),
+            teams: Vec::new(),
             clients: Vec::new(),
             subscribers: Vec::new(),
             janitor: tokio::spawn(janitor),
             stop,
             stop_listening,
         };
-        let count = wanted.workloads.len() * CLIENTS;
+        let count = wanted.workloads.len() * TEAMS * CLIENTS;
         let interval = Duration::from_secs(100) * u32::try_from(count).unwrap_or(u32::MAX)
             / wanted.rate.max(1)
             / HASTE;
         for workload in wanted.workloads {
-            let team = Team::new(*workload, &bench.book, retired_tx.clone());
-            if *workload == Workload::PubSub {
-                for slot in wanted.slots {
-                    load.subscribers.push(subscribers::start(
-                        *slot,
-                        &bench.book,
-                        doors.clone(),
-                        team.keys(),
-                        &load.stop_listening,
-                    ));
+            for _ in 0..TEAMS {
+                let team = Team::new(*workload, &bench.book, retired_tx.clone());
+                for _ in 0..CLIENTS {
+                    let home = load.clients.len() % wanted.slots.len().max(1);
+                    let home = wanted.slots.get(home).copied().unwrap_or(1);
+                    let own = chance.branch();
+                    load.clients.push(team.client(home, doors.clone(), interval, &load.stop, own));
                 }
+                load.teams.push((*workload, team));
             }
-            for _ in 0..CLIENTS {
-                let home = load.clients.len() % wanted.slots.len().max(1);
-                let home = wanted.slots.get(home).copied().unwrap_or(1);
-                let own = chance.branch();
-                load.clients.push(team.client(home, doors.clone(), interval, &load.stop, own));
-            }
-            load.teams.insert(*workload, team);
+        }
+        let channels: Vec<_> = load.teams(Workload::PubSub).map(|team| team.keys()).collect();
+        for slot in wanted.slots.iter().filter(|_| !channels.is_empty()) {
+            let (doors, channels) = (doors.clone(), channels.clone());
+            let stop = &load.stop_listening;
+            load.subscribers.push(subscribers::start(*slot, &bench.book, doors, channels, stop));
         }
         load
     }
@@ -110,9 +108,10 @@ impl Load {
         judged.map_err(|error| Failure::new(format!("the janitor broke: {error}")))
     }
 
-    /// Gives the team of a workload.
-    pub(super) fn team(&self, workload: Workload) -> Option<&Arc<Team>> {
-        self.teams.get(&workload)
+    /// Gives the teams of a workload.
+    pub(super) fn teams(&self, workload: Workload) -> impl Iterator<Item = &Arc<Team>> {
+        let of = self.teams.iter().filter(move |(other, _)| *other == workload);
+        of.map(|(_, team)| team)
     }
 
     /// Stops the subscribers.

@@ -16,7 +16,6 @@ use super::finals;
 use super::janitor::Bench;
 use super::load::{Load, Wanted};
 use super::nemesis::{Abilities, Family, Fault, Field, Installed, Nemesis};
-use super::samples;
 use super::scene;
 use super::verdict::{End, Sum};
 use super::workload::Workload;
@@ -78,7 +77,9 @@ pub(super) async fn run(
     }
     let folder = match &setup.out {
         Some(folder) => folder.clone(),
-        None => std::env::temp_dir().join(format!("jepsen-{}-{}", setup.family, std::process::id())),
+        None => {
+            std::env::temp_dir().join(format!("jepsen-{}-{}", setup.family, std::process::id()))
+        }
     };
     std::fs::create_dir_all(&folder)?;
     let mut chance = Chance::new(setup.rng_seed);
@@ -134,7 +135,6 @@ impl Run<'_> {
         let (doors, diary) = (self.field.group.doors(), self.field.group.diary());
         let fault = scene::Fault::default();
         let watching = scene::watch(&book, doors.clone(), diary, fault.clone(), &stop);
-        let sampling = samples::start(&book, &self.field.group, &stop);
         let Setup { workloads, rate, .. } = self.setup;
         let wanted = Wanted { workloads, rate: *rate, slots: &self.field.slots.clone() };
         let mut load = Load::start(&wanted, &self.bench, &doors, &mut self.chance);
@@ -155,10 +155,8 @@ impl Run<'_> {
             self.reasons.push(failure.to_string());
         }
         stop.store(true, Ordering::Relaxed);
-        for task in [watching, sampling] {
-            if task.await.is_err() {
-                self.reasons.push("the watcher broke".to_owned());
-            }
+        if watching.await.is_err() {
+            self.reasons.push("the watcher broke".to_owned());
         }
         for key in book.live_keys() {
             match Workload::of(&key) {
@@ -212,7 +210,7 @@ impl Run<'_> {
     async fn last_phase(&mut self, load: &Load) -> Outcome {
         self.field.group.settle(self.setup.nodes.min(5), SETTLE_DEADLINE).await?;
         finals::read_all(&self.bench.book, &self.field.group.open()).await?;
-        if let Some(team) = load.team(Workload::PubSub) {
+        for team in load.teams(Workload::PubSub) {
             finals::publish_all(&self.bench.book, &self.field.group.open(), team).await?;
         }
         Ok(())
@@ -229,11 +227,6 @@ impl Run<'_> {
             self.reasons.push(failure.to_string());
         }
         let mut lines = Vec::new();
-        if self.setup.is_soak {
-            let (figures, grown) = samples::judge(book);
-            lines.extend(figures);
-            self.reasons.extend(grown);
-        }
         let sum = std::mem::take(&mut *self.sum());
         let end = match () {
             () if sum.found > 0 => End::Invalid,
@@ -262,9 +255,9 @@ impl Run<'_> {
         let Setup { family, nodes, .. } = self.setup;
         let book = &self.bench.book;
         let mut lines: Vec<String> =
-            sum.findings.iter().map(|finding| format!("INVALID: {finding}")).collect();
-        if sum.found > sum.findings.len() as u64 {
-            lines.push(format!("INVALID: {} findings in all", sum.found));
+            sum.findings.iter().map(|finding| format!("FOUND: {finding}")).collect();
+        if sum.found > 0 {
+            lines.push(format!("FOUND: {} findings in all", sum.found));
         }
         lines.extend(self.reasons.iter().map(|reason| format!("REJECTED: {reason}")));
         for (workload, counts) in book.by_workload() {

@@ -55,18 +55,24 @@ pub(super) fn watch(
 
 type Leader = Arc<Mutex<(Option<u8>, u64)>>;
 
-async fn leaders(book: &Book, doors: &watch::Receiver<Vec<Door>>, seen: &Leader, stop: &AtomicBool) {
+async fn leaders(
+    book: &Book,
+    doors: &watch::Receiver<Vec<Door>>,
+    seen: &Leader,
+    stop: &AtomicBool,
+) {
     while !stop.load(Ordering::Relaxed) {
         let open = doors.borrow().clone();
         let view = look(&open).await;
         let leader = view.leader().map(|leader| (u8::try_from(leader.slot).ok(), leader.term));
         let (node, term) = leader.unwrap_or((None, 0));
-        let mut last = seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *last != (node, term) {
-            *last = (node, term);
+        let last = std::mem::replace(
+            &mut *seen.lock().unwrap_or_else(PoisonError::into_inner),
+            (node, term),
+        );
+        if last != (node, term) {
             book.aside(Line::Leader { at: book.now(), node, term });
         }
-        drop(last);
         sleep(LOOK_EVERY).await;
     }
 }

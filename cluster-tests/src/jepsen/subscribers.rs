@@ -29,7 +29,7 @@ pub(super) fn start(
     slot: usize,
     book: &Arc<Book>,
     doors: watch::Receiver<Vec<Door>>,
-    wanted: watch::Receiver<Vec<String>>,
+    wanted: Vec<watch::Receiver<Vec<String>>>,
     stop: &Arc<AtomicBool>,
 ) -> JoinHandle<()> {
     let (book, stop) = (Arc::clone(book), Arc::clone(stop));
@@ -44,7 +44,8 @@ pub(super) fn start(
                 let node = u8::try_from(slot).unwrap_or(u8::MAX);
                 let subscriber = book.client();
                 let channels = BTreeMap::new();
-                let own = Subscriber { node, subscriber, book: &book, wire, channels, last: book.now() };
+                let own =
+                    Subscriber { node, subscriber, book: &book, wire, channels, last: book.now() };
                 own.listen(&wanted, &stop).await;
             }
             sleep(PAUSE).await;
@@ -71,14 +72,15 @@ struct Subscriber<'a> {
 }
 
 impl Subscriber<'_> {
-    async fn listen(mut self, wanted: &watch::Receiver<Vec<String>>, stop: &AtomicBool) {
+    async fn listen(mut self, wanted: &[watch::Receiver<Vec<String>>], stop: &AtomicBool) {
         let policy = words(&["QUORATE.SUBSCRIBER", "POLICY", "oldest"]);
         if !matches!(self.wire.ask(policy, Duration::from_secs(2)).await, Told::Reply(_)) {
             return;
         }
         let mut is_open = true;
         while is_open && !stop.load(Ordering::Relaxed) {
-            let channels = wanted.borrow().clone();
+            let channels: Vec<String> =
+                wanted.iter().flat_map(|keys| keys.borrow().clone()).collect();
             is_open = self.reconcile(&channels).await;
             // All that is there is taken before the next look.
             let mut patience = GLANCE;

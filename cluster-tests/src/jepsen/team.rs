@@ -2,6 +2,7 @@
 //!
 //! Owns: which keys are in use and when one has seen enough, the pace, and where a client goes on after an error. Does not own: the
 //! verdict. Invariant: at most ten clients use a key; a client whose operation is unknown gets a new number and a new connection.
+#![expect(clippy::wildcard_enum_match_arm, reason = "few of many kinds are meant, here and later")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -150,7 +151,10 @@ impl Team {
         let Some(spot) = spots.now.get_mut(place).filter(|spot| spot.key == key) else { return };
         match (call, outcome) {
             (_, Known::Unknown(_)) => spot.unknown += 1,
-            (Call::Write(value) | Call::WriteFor { value, .. } | Call::Add(value), Known::Ok(_)) => {
+            (
+                Call::Write(value) | Call::WriteFor { value, .. } | Call::Add(value),
+                Known::Ok(_),
+            ) => {
                 spot.recent = Some(*value);
             }
             (Call::Cas { to, .. }, Known::Ok(Answer::Yes(true))) => spot.recent = Some(*to),

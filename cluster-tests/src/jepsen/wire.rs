@@ -50,7 +50,8 @@ impl Wire {
     /// When the node does not let it in in time.
     pub(super) async fn open(door: &Door) -> Outcome<Self> {
         let late = |_| Failure::new(format!("n{} lets nobody in", door.slot));
-        let client = timeout(CONNECT_DEADLINE, Client::connect(door.resp)).await.map_err(late)??;
+        let client =
+            timeout(CONNECT_DEADLINE, Client::connect(door.resp)).await.map_err(late)??;
         let mut wire = Self { client, slot: door.slot, is_embedded: false };
         let mut hello: Vec<&[u8]> = vec![b"HELLO", b"3"];
         if let Some(password) = &door.password {

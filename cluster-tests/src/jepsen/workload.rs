@@ -106,9 +106,7 @@ impl Workload {
                 _ => Call::Members,
             },
             Self::Hash => match at {
-                0..35 => {
-                    Call::FieldSet { field: field(chance, FIELDS), value: values.fresh() }
-                }
+                0..35 => Call::FieldSet { field: field(chance, FIELDS), value: values.fresh() },
                 35..60 => Call::FieldGet(field(chance, FIELDS)),
                 60..70 => Call::FieldDelete(field(chance, FIELDS)),
                 _ => Call::Fields,

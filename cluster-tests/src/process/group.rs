@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep};
 
 use super::cluster::restrict;
 use super::{
-    Diary, FORM_DEADLINE, Node, NodeOptions, Process, Signal, View, binary, free_addresses, http_get,
-    keygen, look, wait_for,
+    Diary, FORM_DEADLINE, Node, NodeOptions, Process, Signal, View, binary, free_addresses,
+    http_get, keygen, look, wait_for,
 };
 use crate::door::Door;
 use crate::failure::{Failure, Outcome};

@@ -3,6 +3,7 @@
 //! Owns: the small protocol (requests and replies in the frames of RESP3, one request at a time) and what each word calls:
 //! `Node::execute`, `Node::revision`, `Node::bound`, `Node::publish`, a subscriber. Does not own: judgement. Invariant: nothing
 //! goes through the Redis door's own code.
+#![expect(clippy::wildcard_enum_match_arm, reason = "few of many kinds are meant, here and later")]
 
 use bytes::{Bytes, BytesMut};
 use quorate::command::{Command, Operation, Reply, Request, Watched};
@@ -85,14 +86,14 @@ impl Guest {
             }
             (b"PUBLISH", [channel, payload]) => {
                 match self.node.publish(Kind::Channel, channel, payload.clone()) {
-                    Ok(count) => to.integer(i64::try_from(count).unwrap_or(i64::MAX)),
+                    Ok(count) => to.integer(i64::try_from(count.await).unwrap_or(i64::MAX)),
                     Err(error) => to.error(&error.to_string()),
                 }
             }
             (b"SUBSCRIBE", [channel]) => self.subscribe(channel, &mut to).await,
             (b"UNSUBSCRIBE", [channel]) => {
                 if let Some(subscriber) = &self.subscriber {
-                    subscriber.unsubscribe(Kind::Channel, channel);
+                    drop(subscriber.unsubscribe(Kind::Channel, channel));
                 }
                 confirm("unsubscribe", channel, &mut to);
             }

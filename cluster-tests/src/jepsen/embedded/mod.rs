@@ -7,6 +7,8 @@
 
 mod door;
 
+pub(super) use door::GREETING;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,7 +32,7 @@ pub struct Line {
     #[arg(long)]
     seed: Vec<SocketAddr>,
     #[arg(long)]
-    bootstrap_expect: Option<usize>,
+    bootstrap_expect: Option<u16>,
     #[arg(long)]
     secret_file: Option<PathBuf>,
     /// Where it takes operations
