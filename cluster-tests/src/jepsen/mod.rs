@@ -23,6 +23,7 @@ mod janitor;
 mod load;
 pub mod nemesis;
 mod run;
+mod samples;
 mod scene;
 mod subscribers;
 mod team;

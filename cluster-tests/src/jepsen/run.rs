@@ -16,6 +16,7 @@ use super::finals;
 use super::janitor::Bench;
 use super::load::{Load, Wanted};
 use super::nemesis::{Abilities, Family, Fault, Field, Installed, Nemesis};
+use super::samples::{self, Samples};
 use super::scene;
 use super::verdict::{End, Sum};
 use super::workload::Workload;
@@ -100,20 +101,21 @@ pub(super) async fn run(
     book.recorder.to_file(&folder.join("history.jsonl"))?;
     book.recorder.record(Line::Head(head(setup, rng_seed)));
     let bench = Bench { book, sum: Arc::default(), gate: Arc::new(Semaphore::new(1)) };
-    let mut run = Run { setup, chance, nemesis, field, bench, reasons: Vec::new() };
+    let mut run =
+        Run { setup, chance, nemesis, field, bench, reasons: Vec::new(), samples: Samples::new() };
     let elapsed = run.all().await;
     run.conclude(&folder, elapsed)
 }
 
 fn head(setup: &Setup, rng_seed: u64) -> Head {
     let names: Vec<&str> = setup.workloads.iter().map(|workload| workload.name()).collect();
-    let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let started = quorate::time::Clock::system().now().as_millis() / 1000;
     Head {
         rng_seed,
         nodes: u8::try_from(setup.nodes).unwrap_or(u8::MAX),
         workload: names.join(","),
         faults: setup.family.to_string(),
-        started: format!("{} s after 1970", started.unwrap_or_default().as_secs()),
+        started: format!("{started} s after 1970"),
     }
 }
 
@@ -125,6 +127,7 @@ struct Run<'a> {
     bench: Bench,
     /// Why the run is to be rejected.
     reasons: Vec<String>,
+    samples: Samples,
 }
 
 impl Run<'_> {
@@ -136,6 +139,7 @@ impl Run<'_> {
         let fault = scene::Fault::default();
         let watching = scene::watch(&book, doors.clone(), diary, fault.clone(), &stop);
         let Setup { workloads, rate, .. } = self.setup;
+        let sampling = samples::start(&book, &self.field.group, &self.field.slots, &stop);
         let wanted = Wanted { workloads, rate: *rate, slots: &self.field.slots.clone() };
         let mut load = Load::start(&wanted, &self.bench, &doors, &mut self.chance);
         let begun = Instant::now();
@@ -157,6 +161,10 @@ impl Run<'_> {
         stop.store(true, Ordering::Relaxed);
         if watching.await.is_err() {
             self.reasons.push("the watcher broke".to_owned());
+        }
+        match sampling.await {
+            Ok(samples) => self.samples = samples,
+            Err(error) => self.reasons.push(format!("the samples broke: {error}")),
         }
         for key in book.live_keys() {
             match Workload::of(&key) {
@@ -226,7 +234,10 @@ impl Run<'_> {
         if let Err(failure) = book.recorder.flush() {
             self.reasons.push(failure.to_string());
         }
-        let mut lines = Vec::new();
+        let (mut lines, grown) = samples::judge(&self.samples);
+        if self.setup.is_soak {
+            self.reasons.extend(grown);
+        }
         let sum = std::mem::take(&mut *self.sum());
         let end = match () {
             () if sum.found > 0 => End::Invalid,

@@ -1,27 +1,41 @@
-//! What was done to the processes of a group, as it was done.
+//! What was done to the processes of a group, as it was done, and which of them run.
 //!
-//! Owns: the notes that nobody has taken yet. Does not own: who does what. Invariant: a note is taken once.
+//! Owns: the notes that nobody has taken yet, the process ids. Does not own: who does what. Invariant: a note is taken once.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
 use crate::history::Happening;
 
+type Note = (Instant, usize, Happening);
+
 /// The notes. A clone holds the same ones.
 #[derive(Debug, Clone, Default)]
-pub struct Diary(Arc<Mutex<Vec<(Instant, usize, Happening)>>>);
+pub struct Diary(Arc<Mutex<(Vec<Note>, BTreeMap<usize, u32>)>>);
 
 impl Diary {
     /// Notes that something happens now to the node in `slot`.
     pub(super) fn note(&self, slot: usize, what: Happening) {
-        let mut notes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        notes.push((Instant::now(), slot, what));
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.0.push((Instant::now(), slot, what));
+    }
+
+    /// Notes the process that the node in `slot` is from now on.
+    pub(super) fn runs(&self, slot: usize, pid: u32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.insert(slot, pid);
     }
 
     /// Takes the notes so far.
     #[must_use]
     pub fn take(&self) -> Vec<(Instant, usize, Happening)> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).0)
+    }
+
+    /// Returns the process of each node that was started; it may have ended since.
+    #[must_use]
+    pub fn pids(&self) -> BTreeMap<usize, u32> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 }

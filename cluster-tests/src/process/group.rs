@@ -283,7 +283,9 @@ impl Group {
         command.args(arguments).current_dir(folder);
         command.envs(self.owns.get(&slot).map(|own| own.environment.clone()).unwrap_or_default());
         self.diary.note(slot, Happening::Started);
-        Process::start(&name, command, folder)
+        let process = Process::start(&name, command, folder)?;
+        self.diary.runs(slot, process.pid());
+        Ok(process)
     }
 
     fn show(&self, door: Door) {
