@@ -178,7 +178,6 @@ async fn enter(setup: &Setup, no_network: bool, allow_missing: bool) -> Outcome<
 }
 
 /// Does `work`; a signal drops it, and with it all processes that it has started.
-#[expect(clippy::print_stdout, reason = "a tool for a terminal")]
 async fn unless_told_to_stop<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<Option<T>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;

@@ -34,6 +34,8 @@ struct Seen {
     data: Option<u64>,
 }
 
+type Measure = fn(&Seen) -> Option<u64>;
+
 /// All samples by their nodes, in the order of time.
 pub(super) type Samples = BTreeMap<u8, Vec<Line>>;
 
@@ -98,7 +100,7 @@ pub(super) fn judge(samples: &Samples) -> (Vec<String>, Vec<String>) {
             seen.get(from..seen.len() * number / 4).unwrap_or_default()
         };
         let (early, late) = (quarter(2), quarter(4));
-        let measures: [(&str, fn(&Seen) -> Option<u64>); 3] = [
+        let measures: [(&str, Measure); 3] = [
             ("memory", |seen| Some(seen.resident)),
             ("log", |seen| seen.log),
             ("disk", |seen| seen.data),

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use self::check::{Rules, Verdict};
 use super::workload::Workload;
+use crate::check::{self, Rules, Verdict};
 use crate::history::Line;
 
 /// How many findings are kept with their text.
@@ -92,26 +92,5 @@ impl Sum {
     pub(super) fn checkers(&self) -> String {
         let each = self.checked.iter().map(|(checker, count)| format!("{checker} {count}"));
         each.collect::<Vec<_>>().join(", ")
-    }
-}
-
-mod check {
-    use std::collections::BTreeMap;
-    #[derive(Default)]
-    pub(crate) struct Rules;
-    #[derive(Default)]
-    pub(crate) struct Count {
-        pub(crate) operations: u64,
-        pub(crate) findings: u64,
-    }
-    #[derive(Default)]
-    pub(crate) struct Verdict {
-        pub(crate) findings: Vec<String>,
-        pub(crate) undecided: Vec<String>,
-        pub(crate) unknown: bool,
-        pub(crate) counts: BTreeMap<&'static str, Count>,
-    }
-    pub(crate) fn check(_: &[crate::history::Line], _: &Rules) -> Verdict {
-        Verdict::default()
     }
 }

@@ -64,7 +64,9 @@ impl Wire {
                 Ok(wire)
             }
             Arrival::Reply(Reply::Map(_)) => Ok(wire),
-            other => Err(Failure::new(format!("n{} greets with {other:?}", door.slot))),
+            other @ (Arrival::Reply(_) | Arrival::Closed | Arrival::Nothing) => {
+                Err(Failure::new(format!("n{} greets with {other:?}", door.slot)))
+            }
         }
     }
 

@@ -13,29 +13,35 @@ type Note = (Instant, usize, Happening);
 
 /// The notes. A clone holds the same ones.
 #[derive(Debug, Clone, Default)]
-pub struct Diary(Arc<Mutex<(Vec<Note>, BTreeMap<usize, u32>)>>);
+pub struct Diary(Arc<Mutex<Pages>>);
+
+#[derive(Debug, Default)]
+struct Pages {
+    notes: Vec<Note>,
+    pids: BTreeMap<usize, u32>,
+}
 
 impl Diary {
     /// Notes that something happens now to the node in `slot`.
     pub(super) fn note(&self, slot: usize, what: Happening) {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.0.push((Instant::now(), slot, what));
+        held.notes.push((Instant::now(), slot, what));
     }
 
     /// Notes the process that the node in `slot` is from now on.
     pub(super) fn runs(&self, slot: usize, pid: u32) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.insert(slot, pid);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pids.insert(slot, pid);
     }
 
     /// Takes the notes so far.
     #[must_use]
     pub fn take(&self) -> Vec<(Instant, usize, Happening)> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).0)
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).notes)
     }
 
     /// Returns the process of each node that was started; it may have ended since.
     #[must_use]
     pub fn pids(&self) -> BTreeMap<usize, u32> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pids.clone()
     }
 }

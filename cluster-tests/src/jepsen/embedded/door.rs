@@ -92,10 +92,12 @@ impl Guest {
             }
             (b"SUBSCRIBE", [channel]) => self.subscribe(channel, &mut to).await,
             (b"UNSUBSCRIBE", [channel]) => {
-                if let Some(subscriber) = &self.subscriber {
-                    drop(subscriber.unsubscribe(Kind::Channel, channel));
+                let own = self.subscriber.as_ref();
+                if own.is_some_and(|own| own.unsubscribe(Kind::Channel, channel)) {
+                    confirm("unsubscribe", channel, &mut to);
+                } else {
+                    to.error("ERR not subscribed");
                 }
-                confirm("unsubscribe", channel, &mut to);
             }
             (b"CAS", [key, from, value]) => match self.swap(key, from, value).await {
                 Ok(reply) => write(&reply, &mut to),
