@@ -22,7 +22,7 @@ use cluster_tests::process::{Cluster, RedisServer, redis_server};
 use cluster_tests::requests;
 use cluster_tests::script::{self, Flavour, Target};
 use cluster_tests::survivor;
-use cluster_tests::{counters, fleet, leaves, rolling, rounds, slow, traffic};
+use cluster_tests::{counters, fleet, leaves, report, rolling, rounds, slow, traffic};
 
 #[derive(Debug, Parser)]
 #[command(about = "Tests whole clusters from outside")]
@@ -37,6 +37,8 @@ enum Tool {
     Sim { seed: u64, nodes: usize, seconds: u64 },
     /// Kills the leader under load, again and again, and measures how long no write is answered
     Failover(failover::Line),
+    /// Shows a history as a page with plots
+    Report(report::Line),
     /// Increments counters through all nodes while the leader is killed, paused and cut off
     Counters(counters::Line),
     /// Grows and shrinks a fleet of nodes while some are killed
@@ -127,6 +129,7 @@ struct ScriptLine {
 async fn main() -> ExitCode {
     let result = match Line::parse().tool {
         Tool::Failover(line) => run_failover(&line).await,
+        Tool::Report(line) => report::run(&line).map(|()| ExitCode::SUCCESS),
         Tool::Counters(line) => run_counters(&line).await,
         Tool::Fleet(line) => unless_told_to_stop(fleet::run(&line)).await,
         Tool::Leaves(line) => unless_told_to_stop(leaves::run(&line)).await,

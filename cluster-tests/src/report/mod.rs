@@ -3,7 +3,77 @@
 //! Owns: how runs are shown. Does not own: histories, verdicts. Invariant: a page holds no address to fetch anything from,
 //! and text that came from outside is text in it, whatever it says.
 
+mod about;
+mod bins;
+mod collect;
+mod held;
+mod latency;
+mod nodes;
+mod page;
 pub mod plot;
+mod timeline;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+pub use self::about::{About, Judgement, Shown};
+use self::collect::Collected;
+use crate::failure::{Failure, Outcome};
+use crate::history;
+
+/// The command line.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Line {
+    /// The history, as `sim` and `jepsen` write it
+    #[arg(value_name = "HISTORY.jsonl")]
+    history: PathBuf,
+    /// Where to write the page
+    #[arg(short, long, default_value = "report.html", value_name = "FILE")]
+    output: PathBuf,
+    /// The title of the page; the name of the history without one
+    #[arg(long)]
+    title: Option<String>,
+    /// The command that repeats the run, to be shown
+    #[arg(long, default_value = "")]
+    command: String,
+}
+
+/// Writes the report of a history that lies in a file.
+///
+/// # Errors
+/// When the history cannot be read or the report not be written.
+#[expect(clippy::print_stdout, reason = "a tool for a terminal")]
+pub fn run(line: &Line) -> Outcome {
+    let named = |failure: Failure| failure.during(line.history.display());
+    let file = std::fs::File::open(&line.history).map_err(|error| named(error.into()))?;
+    let mut run = Collected::default();
+    for text in BufReader::new(file).lines() {
+        // One by one: a long run does not fit into memory well.
+        history::parse(&text?).map_err(named)?.iter().for_each(|line| run.add(line));
+    }
+    let title = line.title.clone().unwrap_or_else(|| line.history.display().to_string());
+    let about = About { title, command: line.command.clone(), ..About::default() };
+    run.sort();
+    std::fs::write(&line.output, page::write(&run, &about))?;
+    println!("{} shows {}", line.output.display(), line.history.display());
+    Ok(())
+}
+
+/// Writes the report of a run to a file.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(path: &Path, history: &[history::Line], about: &About) -> Outcome {
+    Ok(std::fs::write(path, html(history, about))?)
+}
+
+/// Writes the report of a run as one page.
+#[must_use]
+pub fn html(history: &[history::Line], about: &About) -> String {
+    let mut run = Collected::of(history);
+    run.sort();
+    page::write(&run, about)
+}
 
 /// Writes a page with a title and parts that are HTML or SVG.
 #[must_use]
@@ -27,3 +97,6 @@ table{border-collapse:collapse}td,th{text-align:left;padding:3px 12px 3px 0;bord
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.soft{color:var(--soft)}.bad{color:var(--bad)}.good{color:var(--good)}
 svg{display:block;margin:8px 0}.scroll{max-height:420px;overflow:auto}
 ";
+
+#[cfg(test)]
+mod tests;

@@ -102,7 +102,7 @@ impl LinePlot {
 }
 
 /// Draws horizontal lines with their numbers.
-pub(crate) fn grid(svg: &mut Svg, up: &Scale, unit: Unit, [left, right]: [f64; 2], count: f64) {
+pub(super) fn grid(svg: &mut Svg, up: &Scale, unit: Unit, [left, right]: [f64; 2], count: f64) {
     for tick in up.ticks(count, unit) {
         let y = up.at(tick);
         svg.line([left, y], [right, y], "grid");
@@ -111,7 +111,7 @@ pub(crate) fn grid(svg: &mut Svg, up: &Scale, unit: Unit, [left, right]: [f64; 2
 }
 
 /// Draws the line at the bottom with times, and faint lines up from it.
-pub(crate) fn time_axis(svg: &mut Svg, across: &Scale, [top, bottom]: [f64; 2]) {
+pub(super) fn time_axis(svg: &mut Svg, across: &Scale, [top, bottom]: [f64; 2]) {
     for tick in across.ticks(10.0, Unit::Seconds) {
         let x = across.at(tick);
         svg.line([x, top], [x, bottom], "grid");
@@ -133,6 +133,19 @@ pub(crate) fn legend<'a>(svg: &mut Svg, names: impl Iterator<Item = (String, &'a
         svg.rect([x, 7.0], [11.0, 11.0], &format!("fill {class}"), "");
         x -= 12.0;
     }
+}
+
+/// Draws the grid of one row of several, with its title.
+pub(crate) fn frame(
+    svg: &mut Svg,
+    across: &Scale,
+    (up, unit): (&Scale, Unit),
+    title: &str,
+    [top, bottom]: [f64; 2],
+) {
+    svg.text([LEFT, top - 6.0], "start", "soft", title);
+    grid(svg, up, unit, [LEFT, WIDTH - RIGHT], 4.0);
+    time_axis(svg, across, [top, bottom]);
 }
 
 /// Writes a line through points; one that is no number breaks it.

@@ -10,6 +10,7 @@ mod svg;
 
 pub use distribution::{Sample, ecdf, histogram};
 pub use line::{Band, LinePlot, Series};
+pub(crate) use line::{LEFT, RIGHT, WIDTH, frame, legend, path};
 pub use scale::{Scale, Unit};
 pub use svg::{STYLE, Svg, escape};
 

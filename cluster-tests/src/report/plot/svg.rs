@@ -20,7 +20,7 @@ font:12px system-ui,sans-serif;background:var(--page);max-width:100%;height:auto
 .plot .ok{--k:var(--ok)}.plot .failed{--k:var(--failed)}.plot .unknown{--k:var(--unknown)}.plot .plain{--k:var(--soft)}
 .plot .fill{fill:var(--k)}.plot .stroke{stroke:var(--k)}.plot .band{fill:var(--k);fill-opacity:.13}
 .plot .bar{fill:var(--k);fill-opacity:.75}.plot .bar:hover{fill-opacity:1}.plot .half{fill:var(--k);fill-opacity:.4}
-.plot .dashed{stroke-dasharray:4 3}
+.plot .dashed{stroke-dasharray:4 3}.plot .hollow{fill:var(--page)}
 ";
 
 /// An SVG element under way.
