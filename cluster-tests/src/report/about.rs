@@ -3,6 +3,7 @@
 //! Owns: the verdict, findings and figures as a report shows them. Does not own: how they came about. Invariant: a run that nobody
 //! has judged is never shown as one that has passed.
 
+use crate::check::Verdict;
 use crate::history::Line;
 
 /// What a report is told.
@@ -20,6 +21,28 @@ pub struct About {
     pub remarks: Vec<String>,
     /// Names and values.
     pub figures: Vec<(String, String)>,
+}
+
+impl About {
+    /// Takes over what the checkers say.
+    #[must_use]
+    pub fn judged(mut self, verdict: &Verdict) -> Self {
+        self.judgement = match (verdict.is_broken(), verdict.passed()) {
+            (true, _) => Judgement::Broken,
+            (false, true) => Judgement::Passed,
+            (false, false) => Judgement::Unknown,
+        };
+        self.findings.extend(verdict.findings.iter().map(|finding| Shown {
+            text: format!("{}: {}: {}", finding.checker, finding.key, finding.text),
+            lines: finding.lines.clone(),
+        }));
+        self.remarks.extend(verdict.undecided.iter().map(|text| format!("undecided: {text}")));
+        self.remarks.extend(verdict.counts.iter().map(|(checker, count)| {
+            let (operations, parts, findings) = (count.operations, count.parts, count.findings);
+            format!("{checker}: {operations} operations in {parts} parts, {findings} findings")
+        }));
+        self
+    }
 }
 
 /// What was judged.

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub use self::about::{About, Judgement, Shown};
 use self::collect::Collected;
 use crate::failure::{Failure, Outcome};
-use crate::history;
+use crate::{check, history};
 
 /// The command line.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,6 +36,9 @@ pub struct Line {
     /// The command that repeats the run, to be shown
     #[arg(long, default_value = "")]
     command: String,
+    /// Judge it, too, by the rules of default settings; the whole history must fit into memory for that
+    #[arg(long)]
+    check: bool,
 }
 
 /// Writes the report of a history that lies in a file.
@@ -52,7 +55,11 @@ pub fn run(line: &Line) -> Outcome {
         history::parse(&text?).map_err(named)?.iter().for_each(|line| run.add(line));
     }
     let title = line.title.clone().unwrap_or_else(|| line.history.display().to_string());
-    let about = About { title, command: line.command.clone(), ..About::default() };
+    let mut about = About { title, command: line.command.clone(), ..About::default() };
+    if line.check {
+        let verdict = check::check(&history::read(&line.history)?, &check::Rules::default());
+        about = about.judged(&verdict);
+    }
     run.sort();
     std::fs::write(&line.output, page::write(&run, &about))?;
     println!("{} shows {}", line.output.display(), line.history.display());

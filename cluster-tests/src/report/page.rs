@@ -7,7 +7,7 @@ use super::bins::{OUTCOMES, quantile, seconds};
 use super::collect::Collected;
 use super::plot::{Unit, escape};
 use super::{held, latency, nodes, timeline};
-use crate::history::{Installation, Line};
+use crate::history::Installation;
 
 /// How many rows a table shows; the rest is counted.
 const ROWS_MAX: usize = 3000;
@@ -76,7 +76,7 @@ fn findings(about: &About) -> Option<String> {
         let found = escape(found);
         text += &format!("<h3 class=\"bad\">{}. {found}</h3>\n<pre>", number + 1);
         for line in lines.iter().take(LINES_MAX) {
-            text += &escape(&line_text(line));
+            text += &escape(&line.to_string());
             text += "\n";
         }
         if lines.len() > LINES_MAX {
@@ -88,10 +88,6 @@ fn findings(about: &About) -> Option<String> {
         text += &format!("<p>{}</p>\n", escape(remark));
     }
     (!text.is_empty()).then(|| format!("<h2>What the checkers say</h2>\n{text}"))
-}
-
-fn line_text(line: &Line) -> String {
-    if let Line::Operation(operation) = line { operation.to_string() } else { format!("{line:?}") }
 }
 
 fn figures(run: &Collected, about: &About) -> String {

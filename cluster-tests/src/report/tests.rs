@@ -153,12 +153,21 @@ fn a_history_in_a_file_is_shown() -> Outcome {
     let path = folder.path().join("history.jsonl");
     history::write(&path, &history(50))?;
     let output = folder.path().join("report.html");
-    let (title, command) = (Some("title".into()), "again".into());
-    run(&super::Line { history: path.clone(), output: output.clone(), title, command })?;
+    let line = |is_checked| super::Line {
+        history: path.clone(),
+        output: output.clone(),
+        title: Some("title".into()),
+        command: "again".into(),
+        check: is_checked,
+    };
+    run(&line(false))?;
     let page = std::fs::read_to_string(&output)?;
     assert!(page.contains("<h1>title</h1>") && page.contains("not judged"));
+    run(&line(true))?;
+    let page = std::fs::read_to_string(&output)?;
+    // Values are read that nobody has written.
+    assert!(page.contains("class=\"bad\">broken<") && page.contains("finding 1: "), "{page}");
     std::fs::write(&path, "{\n")?;
-    let (title, command) = (None, String::new());
-    assert!(run(&super::Line { history: path, output, title, command }).is_err());
+    assert!(run(&line(false)).is_err());
     Ok(())
 }
