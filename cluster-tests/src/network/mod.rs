@@ -1,14 +1,23 @@
 //! A network of this test's own: one namespace for each node, all on one bridge, and cuts between them.
 //!
 //! Owns: entering a private namespace (as root, or as anybody where the kernel allows user namespaces), the nodes' own
-//! namespaces, the directed cuts. Does not own: the nodes. The test program runs in the namespace of the bridge, so that it
-//! reaches every node whatever is cut, and nothing appears in the machine's own network. Invariant: all of it lies in
-//! private network, mount and process namespaces, which the kernel takes down with the test program, however that ends.
+//! namespaces, the directed cuts, the routes through a switch of its own. Does not own: the nodes. The test program runs in the
+//! namespace of the bridge, so that it reaches every node whatever is cut, and nothing appears in the machine's own network.
+//! Invariant: all of it lies in private network, mount and process namespaces, which the kernel takes down with the test
+//! program, however that ends.
+
+mod probes;
+mod switch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::OnceLock;
 
+pub use self::probes::Probes;
+pub use self::switch::{Link, Switch, Tally};
+use crate::chance::Chance;
 use crate::failure::{Failure, Outcome};
 
 /// Set in the program that runs inside.
@@ -68,6 +77,8 @@ pub fn enter() -> Outcome<Entered> {
 #[derive(Debug)]
 pub struct Network {
     slots: BTreeSet<usize>,
+    probes: Probes,
+    switch: OnceLock<Switch>,
 }
 
 impl Network {
@@ -81,7 +92,8 @@ impl Network {
         nft("table bridge test {\nset cut { type ipv4_addr . ipv4_addr; }\nchain cuts {\n\
              type filter hook forward priority 0; policy accept;\n\
              ip saddr . ip daddr @cut drop\n}\n}\n")?;
-        Ok(Self { slots: BTreeSet::new() })
+        let (slots, probes, switch) = Default::default();
+        Ok(Self { slots, probes, switch })
     }
 
     /// Makes the namespace of `slot` unless it is there, and returns its address.
@@ -96,6 +108,10 @@ impl Network {
                  && ip link set p{slot} master br0 up && ip -n n{slot} addr add {address}/24 dev eth0 \
                  && ip -n n{slot} link set eth0 up && ip -n n{slot} link set lo up"
             ))?;
+            self.probes.add(slot)?;
+            if let Some(switch) = self.switch.get() {
+                plug(switch, slot)?;
+            }
         }
         Ok(address)
     }
@@ -120,8 +136,82 @@ impl Network {
             let pairs: Vec<String> = cuts.iter().map(pair).collect();
             rules += &format!("add element bridge test cut {{ {} }}\n", pairs.join(", "));
         }
+        if let Some(switch) = self.switch.get() {
+            switch.cut(cuts);
+        }
         nft(&rules)
     }
+
+    /// Returns the pairs whose packets the bridge drops now, by its own word.
+    ///
+    /// # Errors
+    /// When the system cannot tell.
+    pub fn cuts(&self) -> Outcome<BTreeSet<Cut>> {
+        let output =
+            Command::new("nft").args(["-j", "list", "set", "bridge", "test", "cut"]).output()?;
+        told("nft list set", &output)?;
+        listed(&String::from_utf8_lossy(&output.stdout))
+    }
+
+    /// Returns what looks whether packets arrive.
+    #[must_use]
+    pub const fn probes(&self) -> &Probes {
+        &self.probes
+    }
+
+    /// Returns every directed pair of nodes.
+    #[must_use]
+    pub fn pairs(&self) -> BTreeSet<Cut> {
+        every_pair(&self.slots)
+    }
+
+    /// Returns the switch, which is made at the first call; packets go through it after [`Network::detour`] only.
+    ///
+    /// # Errors
+    /// When there are no TUN devices here.
+    pub fn switch(&self, chance: &mut Chance) -> Outcome<&Switch> {
+        if self.switch.get().is_none() {
+            let made = Switch::new(chance.branch())?;
+            for slot in &self.slots {
+                plug(&made, *slot)?;
+            }
+            made.cut(&self.cuts()?);
+            // Somebody else's switch, made at the same time, is as good.
+            drop(self.switch.set(made));
+        }
+        self.switch.get().ok_or_else(|| Failure::new("no switch"))
+    }
+
+    /// Sends what the nodes say to each other through the switch from now on, or over the bridge again. What the test's own
+    /// clients say goes over the bridge in either case.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn detour(&self, is_on: bool) -> Outcome {
+        let device = switch::DEVICE;
+        for slot in &self.slots {
+            let mut lines = format!("route flush dev {device}\n");
+            for other in self.slots.iter().filter(|other| is_on && *other != slot) {
+                let (here, there) = (address(*slot), address(*other));
+                lines += &format!("route add {there}/32 dev {device} src {here}\n");
+            }
+            let mut command = Command::new("ip");
+            command.args(["-n", &format!("n{slot}"), "-batch", "-"]);
+            feed(command, &lines)?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the switch's device in the namespace of `slot`.
+fn plug(switch: &Switch, slot: usize) -> Outcome {
+    switch.plug(slot, &namespace(slot))?;
+    shell(&format!("ip -n n{slot} link set {} up", switch::DEVICE))
+}
+
+/// Where the namespace of `slot` lies.
+fn namespace(slot: usize) -> PathBuf {
+    format!("/run/netns/n{slot}").into()
 }
 
 impl Network {
@@ -132,7 +222,7 @@ impl Network {
     pub fn count(&self) -> Outcome {
         let mut counters = String::new();
         let mut rules = String::new();
-        for (from, to) in isolate_all(&self.slots) {
+        for (from, to) in every_pair(&self.slots) {
             let (source, target) = (address(from), address(to));
             counters += &format!("counter c{from}_{to} {{ }}\n");
             rules += &format!("ip saddr {source} ip daddr {target} counter name c{from}_{to}\n");
@@ -173,8 +263,25 @@ fn counters(text: &str) -> Outcome<BTreeMap<Cut, u64>> {
     Ok(counted)
 }
 
+/// Reads nft's list of what is cut.
+fn listed(text: &str) -> Outcome<BTreeSet<Cut>> {
+    let list: serde_json::Value = serde_json::from_str(text)
+        .map_err(|error| Failure::new(format!("nft list set: {error}")))?;
+    let items = list.pointer("/nftables").and_then(serde_json::Value::as_array);
+    let items = items.ok_or_else(|| Failure::new(format!("nft list set: {text}")))?;
+    let elements = items.iter().filter_map(|item| item.pointer("/set/elem")?.as_array()).flatten();
+    let slot = |value: &serde_json::Value| slot_of(value.as_str()?.parse().ok()?);
+    let pair =
+        |element: &serde_json::Value| match element.pointer("/concat")?.as_array()?.as_slice() {
+            [from, to] => Some((slot(from)?, slot(to)?)),
+            _ => None,
+        };
+    let read = |element| pair(element).ok_or_else(|| Failure::new(format!("no pair: {element}")));
+    elements.map(read).collect()
+}
+
 /// Every directed pair.
-fn isolate_all(slots: &BTreeSet<usize>) -> BTreeSet<Cut> {
+fn every_pair(slots: &BTreeSet<usize>) -> BTreeSet<Cut> {
     let all: Vec<usize> = slots.iter().copied().collect();
     all.iter().flat_map(|one| mute(*one, &all)).collect()
 }
@@ -183,20 +290,34 @@ fn address(slot: usize) -> IpAddr {
     Ipv4Addr::new(10, 77, 0, u8::try_from(slot).unwrap_or(BRIDGE)).into()
 }
 
+/// Reads [`address`] backwards.
+fn slot_of(address: Ipv4Addr) -> Option<usize> {
+    match address.octets() {
+        [10, 77, 0, slot] if slot != BRIDGE => Some(slot.into()),
+        _ => None,
+    }
+}
+
 fn shell(line: &str) -> Outcome {
     let output = Command::new("sh").args(["-c", line]).stdin(Stdio::null()).output()?;
     told(line, &output)
 }
 
 fn nft(rules: &str) -> Outcome {
-    use std::io::Write;
     let mut command = Command::new("nft");
-    command.args(["-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(["-f", "-"]);
+    feed(command, rules)
+}
+
+/// Runs `command` with `text` as its input.
+fn feed(mut command: Command, text: &str) -> Outcome {
+    use std::io::Write;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn()?;
     if let Some(mut input) = child.stdin.take() {
-        input.write_all(rules.as_bytes())?;
+        input.write_all(text.as_bytes())?;
     }
-    told(rules, &child.wait_with_output()?)
+    told(text, &child.wait_with_output()?)
 }
 
 fn told(what: &str, output: &std::process::Output) -> Outcome {
@@ -244,8 +365,22 @@ mod tests {
             {"counter": {"family": "bridge", "name": "other", "packets": 3, "bytes": 1}}]}"#;
         assert_eq!(counters(text), Ok(BTreeMap::from([((1, 12), 450)])));
         assert!(counters("no").is_err());
-        let pairs = isolate_all(&BTreeSet::from([1, 2]));
+        let pairs = every_pair(&BTreeSet::from([1, 2]));
         assert_eq!(pairs, BTreeSet::from([(1, 2), (2, 1)]));
+    }
+
+    #[test]
+    fn cuts_are_read_from_the_list() {
+        let text = r#"{"nftables": [{"metainfo": {}}, {"set": {"family": "bridge", "name": "cut",
+            "elem": [{"concat": ["10.77.0.1", "10.77.0.3"]}, {"concat": ["10.77.0.3", "10.77.0.1"]}]}}]}"#;
+        assert_eq!(listed(text), Ok(BTreeSet::from([(1, 3), (3, 1)])));
+        assert_eq!(listed(r#"{"nftables": [{"set": {"name": "cut"}}]}"#), Ok(BTreeSet::new()));
+        assert!(listed(r#"{"nftables": [{"set": {"elem": ["10.77.0.1"]}}]}"#).is_err());
+        assert!(listed("no").is_err());
+        assert_eq!(
+            (slot_of([10, 77, 0, 254].into()), slot_of([10, 78, 0, 1].into())),
+            (None, None)
+        );
     }
 
     #[test]
