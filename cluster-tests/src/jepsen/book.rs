@@ -44,7 +44,7 @@ struct Pages {
     troubles_left_out: usize,
     /// The places of the nodes by their ids.
     ids: BTreeMap<String, u8>,
-    /// Latencies of what was answered, in buckets of powers of two of microseconds.
+    /// Latencies of what was answered, in buckets of an eighth of an octave of microseconds.
     latencies: BTreeMap<u32, u64>,
 }
 
@@ -120,7 +120,7 @@ impl Book {
                 Known::Unknown(_) => counts.unknown += 1,
             }
             if operation.is_ok() {
-                *pages.latencies.entry(64 - micros.leading_zeros()).or_default() += 1;
+                *pages.latencies.entry(bucket(micros)).or_default() += 1;
             }
         }
         let key = operation.key.clone();
@@ -178,18 +178,18 @@ impl Book {
         self.pages().counts.clone()
     }
 
-    /// Gives the time in microseconds that this share of all answered operations did not exceed, as a power of two.
-    pub(super) fn latency(&self, of_thousand: u64) -> u64 {
+    /// Gives the time in milliseconds that so many of a thousand answered operations did not exceed.
+    pub(super) fn latency(&self, of_thousand: u64) -> f64 {
         let latencies = self.pages().latencies.clone();
         let all: u64 = latencies.values().sum();
         let mut left = all.saturating_mul(of_thousand) / 1000;
         for (bucket, count) in &latencies {
             if *count >= left {
-                return 1 << bucket;
+                return (f64::from(*bucket + 1) / 8.0).exp2() / 1000.0;
             }
             left -= count;
         }
-        0
+        0.0
     }
 
     /// Gives the keys that are not judged yet.
@@ -248,6 +248,12 @@ impl Book {
         lines.sort_by_key(Line::at);
         lines
     }
+}
+
+/// The eighth of an octave that so many microseconds are in.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 8 * 64")]
+fn bucket(micros: u64) -> u32 {
+    ((micros.max(1) as f64).log2() * 8.0) as u32
 }
 
 fn began(line: &Line) -> Nanos {

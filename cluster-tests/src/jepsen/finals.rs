@@ -4,9 +4,10 @@
 //! verdict on what they saw. Invariant: one operation that fails here fails the phase.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::task::JoinSet;
 
 use super::book::{Book, operation};
 use super::team::{Team, judge, perform};
@@ -19,6 +20,8 @@ use crate::process::wait_for;
 
 /// How long an operation may take here: on a machine that is busy with other runs.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How many connections to a node share the reads.
+const CONNECTIONS: usize = 8;
 /// How long the last messages may take to every subscriber.
 const HEARD_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -26,18 +29,32 @@ const HEARD_DEADLINE: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// When one read is not answered.
-pub(super) async fn read_all(book: &Book, doors: &[Door]) -> Outcome {
+pub(super) async fn read_all(book: &Arc<Book>, doors: &[Door]) -> Outcome {
+    let keys: Vec<String> = book.live_keys().into_iter().collect();
+    let share = keys.len().div_ceil(CONNECTIONS).max(1);
+    let mut readers = JoinSet::new();
     for door in doors {
-        let opened = || Wire::open(door);
-        let mut wire = wait_for("a connection", PATIENCE, opened).await?;
-        let client = book.client();
-        for key in book.live_keys() {
-            let Some((workload, call)) =
-                Workload::of(&key).and_then(|workload| Some((workload, workload.whole()?)))
-            else {
-                continue;
-            };
-            one(book, &mut wire, workload, client, &key, call).await?;
+        for part in keys.chunks(share) {
+            readers.spawn(read(Arc::clone(book), door.clone(), part.to_vec()));
+        }
+    }
+    all(readers).await
+}
+
+async fn all(mut tasks: JoinSet<Outcome>) -> Outcome {
+    while let Some(done) = tasks.join_next().await {
+        done.map_err(|error| Failure::new(error.to_string()))??;
+    }
+    Ok(())
+}
+
+async fn read(book: Arc<Book>, door: Door, keys: Vec<String>) -> Outcome {
+    let mut wire = wait_for("a connection", PATIENCE, || Wire::open(&door)).await?;
+    let client = book.client();
+    for key in keys {
+        let workload = Workload::of(&key);
+        if let Some((workload, call)) = workload.and_then(|own| Some((own, own.whole()?))) {
+            one(&book, &mut wire, workload, client, &key, call).await?;
         }
     }
     Ok(())
@@ -65,50 +82,56 @@ async fn one(
     failed.map_or(Ok(()), Err)
 }
 
-/// Publishes to every channel in use through every node, and waits until every subscriber has heard it. Subscribers of nodes
-/// that were away may still be coming back, so that it is published again until all are there.
+/// Publishes to every channel in use through every node, and waits until every subscriber has heard all of it. Subscribers
+/// of nodes that were away may still be coming back, and are waited for first.
 ///
 /// # Errors
-/// When one does not hear it.
-pub(super) async fn publish_all(book: &Book, doors: &[Door], team: &Team) -> Outcome {
-    let channels = team.keys().borrow().clone();
+/// When one does not hear one.
+pub(super) async fn publish_all(book: &Arc<Book>, doors: &[Door], teams: &[Arc<Team>]) -> Outcome {
+    let channels: Vec<String> =
+        teams.iter().flat_map(|team| team.keys().borrow().clone()).collect();
     let nodes: BTreeSet<u8> =
         doors.iter().filter_map(|door| u8::try_from(door.slot).ok()).collect();
     wait_for("a subscriber at every node", HEARD_DEADLINE, || async {
-        for channel in &channels {
+        let lacks = |channel: &&String| book.subscribed(channel) != nodes;
+        let lacking = channels.iter().find(lacks);
+        lacking.map_or(Ok(()), |channel| {
             let there = book.subscribed(channel);
-            if there != nodes {
-                return Err(Failure::new(format!("{channel}: {there:?} of {nodes:?}")));
-            }
-        }
-        Ok(())
+            Err(Failure::new(format!("{channel}: {there:?} of {nodes:?}")))
+        })
     })
     .await?;
+    let mut publishers = JoinSet::new();
     for door in doors {
-        let mut wire = Wire::open(door).await?;
-        let client = book.client();
-        for channel in &channels {
-            let number = book.values.fresh();
-            let call = Call::Publish { number };
-            one(book, &mut wire, Workload::PubSub, client, channel, call).await?;
-            let deadline = Instant::now() + HEARD_DEADLINE;
-            loop {
-                let heard = book.heard(channel, client, number);
-                if heard.is_superset(&nodes) {
-                    break;
-                }
-                if Instant::now() > deadline {
-                    let text = format!("{channel} through n{}: heard at {heard:?} only", door.slot);
-                    return Err(Failure::new(text));
-                }
-                sleep(Duration::from_millis(5)).await;
-            }
-        }
+        publishers.spawn(publish(Arc::clone(book), door.clone(), channels.clone(), nodes.clone()));
     }
-    team.close();
+    all(publishers).await?;
+    teams.iter().for_each(|team| team.close());
     wait_for("the end of all subscriptions", HEARD_DEADLINE, || async {
         let left = channels.iter().find(|channel| !book.subscribed(channel).is_empty());
         left.map_or(Ok(()), |channel| Err(Failure::new(format!("{channel} is listened to"))))
     })
     .await
+}
+
+async fn publish(
+    book: Arc<Book>,
+    door: Door,
+    channels: Vec<String>,
+    nodes: BTreeSet<u8>,
+) -> Outcome {
+    let mut wire = wait_for("a connection", PATIENCE, || Wire::open(&door)).await?;
+    let client = book.client();
+    for channel in &channels {
+        let number = book.values.fresh();
+        let call = Call::Publish { number };
+        one(&book, &mut wire, Workload::PubSub, client, channel, call).await?;
+        wait_for("a last message", HEARD_DEADLINE, || async {
+            let heard = book.heard(channel, client, number);
+            let text = format!("{channel} through n{}: heard at {heard:?} only", door.slot);
+            if heard.is_superset(&nodes) { Ok(()) } else { Err(Failure::new(text)) }
+        })
+        .await?;
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use quorate::time::Clock;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
@@ -33,7 +34,7 @@ const CALM: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(
 /// How long the cluster may take to form, and to serve everywhere again once all faults are over.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(90);
 /// Each node has a host of its own, since its namespace stands for one; snapshots come often, so that they meet faults.
-const CONFIG: &str = "[cluster]\nvoters_target = {nodes}\n\n[consensus]\nsnapshot_log_bytes = \"2 MiB\"\n\n\
+const CONFIG: &str = "[cluster]\nvoters_target = {nodes}\n\n[consensus]\nsnapshot_log_bytes = \"256 KiB\"\n\n\
      [node]\nhost = \"host-{slot}\"\n";
 /// The word that the command line of the program with a node inside begins with.
 const EMBEDDED: &str = "jepsen-node";
@@ -76,14 +77,9 @@ pub(super) async fn run(
         let lines = vec![format!("left out: {}: {reason}", setup.family)];
         return Ok(Report { end: End::LeftOut, lines });
     }
-    let folder = match &setup.out {
-        Some(folder) => folder.clone(),
-        None => {
-            std::env::temp_dir().join(format!("jepsen-{}-{}", setup.family, std::process::id()))
-        }
-    };
-    std::fs::create_dir_all(&folder)?;
     let mut chance = Chance::new(setup.rng_seed);
+    let folder = folder(setup, &chance);
+    std::fs::create_dir_all(&folder)?;
     let config = CONFIG.replace("{nodes}", &setup.nodes.to_string());
     let group = Group::new(Plan { network, durable: setup.is_durable, config })?;
     let slots: Vec<usize> = (1..=setup.nodes).collect();
@@ -94,9 +90,10 @@ pub(super) async fn run(
         field.group.own(setup.nodes).program = Some(program);
     }
     let mut nemesis = Nemesis::new(setup.family);
-    nemesis.prepare(&mut field).await?;
-    field.group.start(&slots).await?;
-    field.group.settle(setup.nodes, SETTLE_DEADLINE).await?;
+    if let Err(failure) = form(setup, &mut nemesis, &mut field).await {
+        let kept = field.group.keep().display().to_string();
+        return Err(failure.during(format!("forming the cluster; logs are kept in {kept}")));
+    }
     let book = Arc::new(Book::new());
     book.recorder.to_file(&folder.join("history.jsonl"))?;
     book.recorder.record(Line::Head(head(setup, rng_seed)));
@@ -107,9 +104,25 @@ pub(super) async fn run(
     run.conclude(&folder, elapsed)
 }
 
+/// Where the history goes.
+fn folder(setup: &Setup, chance: &Chance) -> PathBuf {
+    setup.out.clone().unwrap_or_else(|| {
+        // Process ids are no help: in a namespace of its own each run has the same.
+        let (seed, now) = (chance.rng_seed(), Clock::system().now().as_millis());
+        let name = format!("jepsen-{}-{}-{seed}-{now}", setup.family, setup.nodes);
+        std::env::temp_dir().join(name)
+    })
+}
+
+async fn form(setup: &Setup, nemesis: &mut Nemesis, field: &mut Field) -> Outcome {
+    nemesis.prepare(field).await?;
+    field.group.start(&field.slots.clone()).await?;
+    field.group.settle(setup.nodes, SETTLE_DEADLINE).await
+}
+
 fn head(setup: &Setup, rng_seed: u64) -> Head {
     let names: Vec<&str> = setup.workloads.iter().map(|workload| workload.name()).collect();
-    let started = quorate::time::Clock::system().now().as_millis() / 1000;
+    let started = Clock::system().now().as_millis() / 1000;
     Head {
         rng_seed,
         nodes: u8::try_from(setup.nodes).unwrap_or(u8::MAX),
@@ -217,11 +230,10 @@ impl Run<'_> {
 
     async fn last_phase(&mut self, load: &Load) -> Outcome {
         self.field.group.settle(self.setup.nodes.min(5), SETTLE_DEADLINE).await?;
-        finals::read_all(&self.bench.book, &self.field.group.open()).await?;
-        for team in load.teams(Workload::PubSub) {
-            finals::publish_all(&self.bench.book, &self.field.group.open(), team).await?;
-        }
-        Ok(())
+        let doors = self.field.group.open();
+        finals::read_all(&self.bench.book, &doors).await?;
+        let teams: Vec<_> = load.teams(Workload::PubSub).cloned().collect();
+        finals::publish_all(&self.bench.book, &doors, &teams).await
     }
 
     fn conclude(mut self, folder: &Path, elapsed: Duration) -> Outcome<Report> {
@@ -279,7 +291,7 @@ impl Run<'_> {
             ));
         }
         lines.push(format!(
-            "figure: latency: half within {} us, 99 % within {} us, 99.9 % within {} us",
+            "figure: latency: half within {:.1} ms, 99 % within {:.1} ms, 99.9 % within {:.1} ms",
             book.latency(500),
             book.latency(990),
             book.latency(999)
