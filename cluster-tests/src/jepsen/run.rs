@@ -26,6 +26,7 @@ use crate::failure::{Failure, Outcome};
 use crate::history::{Head, Installation, Line};
 use crate::network::Network;
 use crate::process::{Group, Plan};
+use crate::report::{self, About, Judgement, Shown};
 
 /// How long a fault lasts.
 const HARM: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(6));
@@ -261,12 +262,33 @@ impl Run<'_> {
         if end == End::Valid && self.setup.out.is_none() {
             std::fs::remove_dir_all(folder)?;
         } else {
-            lines.push(format!("the history is in {}", folder.join("history.jsonl").display()));
+            self.show(&sum, end, &lines, folder)?;
+            lines.push(format!("history.jsonl and report.html are in {}", folder.display()));
         }
         if end != End::Valid {
             lines.push(format!("logs and data are kept in {}", self.field.group.keep().display()));
         }
         Ok(Report { end, lines })
+    }
+
+    /// Writes the page on the run.
+    fn show(&self, sum: &Sum, end: End, lines: &[String], folder: &Path) -> Outcome {
+        let Setup { family, nodes, .. } = self.setup;
+        let judgement = match end {
+            End::Valid => Judgement::Passed,
+            End::Invalid => Judgement::Broken,
+            End::Unknown | End::Rejected | End::LeftOut => Judgement::Unknown,
+        };
+        let findings = sum.findings.iter().map(|text| Shown { text: text.clone(), lines: vec![] });
+        let about = About {
+            title: format!("{family}, {nodes} nodes"),
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+            judgement,
+            findings: findings.collect(),
+            remarks: lines.to_vec(),
+            figures: Vec::new(),
+        };
+        report::write_of_file(&folder.join("report.html"), &folder.join("history.jsonl"), &about)
     }
 
     fn sum(&self) -> std::sync::MutexGuard<'_, Sum> {

@@ -47,23 +47,30 @@ pub struct Line {
 /// When the history cannot be read or the report not be written.
 #[expect(clippy::print_stdout, reason = "a tool for a terminal")]
 pub fn run(line: &Line) -> Outcome {
-    let named = |failure: Failure| failure.during(line.history.display());
-    let file = std::fs::File::open(&line.history).map_err(|error| named(error.into()))?;
-    let mut run = Collected::default();
-    for text in BufReader::new(file).lines() {
-        // One by one: a long run does not fit into memory well.
-        history::parse(&text?).map_err(named)?.iter().for_each(|line| run.add(line));
-    }
     let title = line.title.clone().unwrap_or_else(|| line.history.display().to_string());
     let mut about = About { title, command: line.command.clone(), ..About::default() };
     if line.check {
         let verdict = check::check(&history::read(&line.history)?, &check::Rules::default());
         about = about.judged(&verdict);
     }
-    run.sort();
-    std::fs::write(&line.output, page::write(&run, &about))?;
+    write_of_file(&line.output, &line.history, &about)?;
     println!("{} shows {}", line.output.display(), line.history.display());
     Ok(())
+}
+
+/// Writes the report of a run whose history lies in a file, without having all of it in memory.
+///
+/// # Errors
+/// When the history cannot be read or the report not be written.
+pub fn write_of_file(path: &Path, source: &Path, about: &About) -> Outcome {
+    let named = |failure: Failure| failure.during(source.display());
+    let file = std::fs::File::open(source).map_err(|error| named(error.into()))?;
+    let mut run = Collected::default();
+    for text in BufReader::new(file).lines() {
+        history::parse(&text?).map_err(named)?.iter().for_each(|line| run.add(line));
+    }
+    run.sort();
+    Ok(std::fs::write(path, page::write(&run, about))?)
 }
 
 /// Writes the report of a run to a file.
