@@ -26,7 +26,7 @@ use crate::failure::{Failure, Outcome};
 use crate::history::{Head, Installation, Line};
 use crate::network::Network;
 use crate::process::{Group, Plan};
-use crate::report::{self, About, Judgement, Shown};
+use crate::report::{self, About, Judgement};
 
 /// How long a fault lasts.
 const HARM: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(6));
@@ -279,15 +279,14 @@ impl Run<'_> {
             End::Invalid => Judgement::Broken,
             End::Unknown | End::Rejected | End::LeftOut => Judgement::Unknown,
         };
-        let findings = sum.findings.iter().map(|text| Shown { text: text.clone(), lines: vec![] });
-        let about = About {
+        let mut about = About {
             title: format!("{family}, {nodes} nodes"),
             command: std::env::args().collect::<Vec<_>>().join(" "),
             judgement,
-            findings: findings.collect(),
             remarks: lines.to_vec(),
-            figures: Vec::new(),
+            ..About::default()
         };
+        sum.findings.iter().for_each(|text| about.found(text));
         report::write_of_file(&folder.join("report.html"), &folder.join("history.jsonl"), &about)
     }
 

@@ -24,6 +24,14 @@ pub struct About {
 }
 
 impl About {
+    /// Adds what was found, as text whose first line says what it is.
+    pub fn found(&mut self, text: &str) {
+        let mut lines = text.lines();
+        let text = lines.next().unwrap_or_default().to_owned();
+        let words = lines.map(str::to_owned).collect();
+        self.findings.push(Shown { text, lines: Vec::new(), words });
+    }
+
     /// Takes over what the checkers say.
     #[must_use]
     pub fn judged(mut self, verdict: &Verdict) -> Self {
@@ -35,6 +43,7 @@ impl About {
         self.findings.extend(verdict.findings.iter().map(|finding| Shown {
             text: format!("{}: {}: {}", finding.checker, finding.key, finding.text),
             lines: finding.lines.clone(),
+            words: Vec::new(),
         }));
         self.remarks.extend(verdict.undecided.iter().map(|text| format!("undecided: {text}")));
         self.remarks.extend(verdict.counts.iter().map(|(checker, count)| {
@@ -66,4 +75,6 @@ pub struct Shown {
     pub text: String,
     /// The lines of the history that show it.
     pub lines: Vec<Line>,
+    /// More words, each on a line of its own.
+    pub words: Vec<String>,
 }

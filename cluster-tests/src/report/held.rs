@@ -5,6 +5,7 @@
 
 use super::collect::{Collected, Held};
 use super::plot::{Band, LinePlot, Series, Unit};
+use crate::history::Installation;
 
 /// Draws a plot for each kind of which there are samples.
 pub(super) fn draw(run: &Collected) -> Vec<String> {
@@ -38,7 +39,8 @@ fn plot(
         return None;
     }
     let families = run.families();
-    let bands = run.faults.iter().take(super::timeline::MARKS_MAX).map(|fault| Band {
+    let there = run.faults.iter().filter(|fault| fault.outcome != Installation::Skipped);
+    let bands = there.take(super::timeline::MARKS_MAX).map(|fault| Band {
         from: fault.from,
         to: fault.until.unwrap_or(run.end),
         colour: families.iter().position(|family| *family == fault.family).unwrap_or(0),

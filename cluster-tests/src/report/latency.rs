@@ -16,7 +16,7 @@ const STEP: usize = PER_DECADE / 10;
 pub(super) fn draw(bins: &Bins) -> String {
     let mut svg = Svg::new(WIDTH, HEIGHT);
     svg.text([LEFT, 16.0], "start", "title", "Operations by their latency");
-    legend(&mut svg, OUTCOMES.iter().map(|outcome| ((*outcome).to_owned(), *outcome)));
+    legend(&mut svg, 16.0, OUTCOMES.iter().map(|outcome| ((*outcome).to_owned(), *outcome)));
     let whole = bins.whole();
     let bars: Vec<Vec<u32>> = whole
         .begun

@@ -68,7 +68,7 @@ fn marks(about: &About) -> Vec<(f64, String)> {
 
 fn findings(about: &About) -> Option<String> {
     let mut text = String::new();
-    for (number, Shown { text: found, lines }) in about.findings.iter().enumerate() {
+    for (number, Shown { text: found, lines, words }) in about.findings.iter().enumerate() {
         if number == FINDINGS_MAX {
             text += &format!("<p>And {} more.</p>\n", about.findings.len() - FINDINGS_MAX);
             break;
@@ -77,6 +77,10 @@ fn findings(about: &About) -> Option<String> {
         text += &format!("<h3 class=\"bad\">{}. {found}</h3>\n<pre>", number + 1);
         for line in lines.iter().take(LINES_MAX) {
             text += &escape(&line.to_string());
+            text += "\n";
+        }
+        for word in words.iter().take(LINES_MAX) {
+            text += &escape(word);
             text += "\n";
         }
         if lines.len() > LINES_MAX {

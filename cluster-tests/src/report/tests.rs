@@ -79,6 +79,7 @@ fn about() -> About {
         findings: vec![Shown {
             text: format!("a stale read {HOSTILE}"),
             lines: vec![Line::Operation(operation(7)), Line::Operation(operation(8))],
+            words: vec![format!("more {HOSTILE}")],
         }],
         remarks: vec!["register: 9 operations".into()],
         figures: vec![("write gap".into(), HOSTILE.into())],

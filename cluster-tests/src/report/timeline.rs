@@ -27,7 +27,7 @@ pub(super) fn draw(run: &Collected, marks: &[(f64, String)]) -> String {
     let mut svg = Svg::new(WIDTH, height);
     let across = Scale::linear(0.0, run.end.max(1e-3), [LEFT, WIDTH - RIGHT]);
     svg.text([LEFT, 16.0], "start", "title", "The run");
-    legend(&mut svg, OUTCOMES.iter().map(|outcome| ((*outcome).to_owned(), *outcome)));
+    legend(&mut svg, 16.0, OUTCOMES.iter().map(|outcome| ((*outcome).to_owned(), *outcome)));
     let panels = [TOP + lanes + 22.0, height - 26.0];
     shade(&mut svg, run, &families, &across, panels);
     let mut y = TOP;
@@ -82,7 +82,8 @@ fn lane(
     (family, colour): (&str, usize),
     faults: &[&Fault],
 ) {
-    svg.text([LEFT - 8.0, y + 13.0], "end", "", family);
+    let name: String = family.chars().take(22).collect();
+    svg.text([LEFT - 8.0, y + 13.0], "end", "", &name);
     let mut drawn: Vec<(f64, f64, &str, String, usize)> = Vec::new();
     for fault in faults {
         let (from, to) = (across.at(fault.from), across.at(fault.until.unwrap_or(end)));
@@ -171,7 +172,9 @@ fn rate(svg: &mut Svg, bins: &Bins, across: &Scale, y: f64) {
     );
     for (outcome, class) in OUTCOMES.iter().enumerate() {
         let points = bins.spans().flat_map(|(at, span)| {
-            let value = rate(span.ended.get(outcome).copied().unwrap_or(0));
+            let count = span.ended.get(outcome).copied().unwrap_or(0);
+            // A line at zero would only hide the others.
+            let value = if count == 0 && outcome > 0 { f64::NAN } else { rate(count) };
             [(at, value), (at + bins.width(), value)]
         });
         let points: Vec<(f64, f64)> = points.collect();
@@ -198,18 +201,10 @@ fn quantiles(svg: &mut Svg, bins: &Bins, across: &Scale, y: f64) {
     let low = values().fold(f64::INFINITY, f64::min);
     let low = if low.is_finite() { low / 1.2 } else { 1e-3 };
     let up = Scale::log(low, values().fold(low * 10.0, f64::max) * 1.2, [y + QUANTILES, y]);
-    frame(
-        svg,
-        across,
-        (&up, Unit::Seconds),
-        "latency of what went well: p50, p99, max",
-        [y, y + QUANTILES],
-    );
+    frame(svg, across, (&up, Unit::Seconds), "latency of what went well", [y, y + QUANTILES]);
     for ((name, _), (colour, points)) in shares.iter().zip(lines.iter().enumerate()) {
         svg.path(&path(points, across, &up), &format!("line stroke k{colour}"), name);
-        if let Some((at, value)) = points.iter().rev().find(|point| point.1.is_finite()) {
-            let place = [(across.at(*at) + 4.0).min(WIDTH - 4.0), up.at(*value) - 3.0];
-            svg.text(place, "end", "soft", name);
-        }
     }
+    let names = shares.iter().enumerate().map(|(colour, (name, _))| (format!("k{colour}"), *name));
+    legend(svg, y - 6.0, names);
 }

@@ -16,8 +16,8 @@ pub struct Sample {
     pub values: Vec<f64>,
 }
 
-const HEIGHT: f64 = 300.0;
-const TOP: f64 = 40.0;
+const HEIGHT: f64 = 320.0;
+const TOP: f64 = 56.0;
 const BOTTOM: f64 = 36.0;
 
 fn highest(samples: &[Sample]) -> f64 {
@@ -58,6 +58,7 @@ pub fn ecdf(title: &str, unit: Unit, samples: &[Sample]) -> String {
     }
     legend(
         &mut svg,
+        36.0,
         samples.iter().enumerate().map(|(at, one)| (format!("k{}", at % 8), &*one.name)),
     );
     svg.finish(title)
@@ -118,6 +119,7 @@ pub fn histogram(title: &str, unit: Unit, samples: &[Sample]) -> String {
     }
     legend(
         &mut svg,
+        36.0,
         samples.iter().enumerate().map(|(at, one)| (format!("k{}", at % 8), &*one.name)),
     );
     svg.finish(title)

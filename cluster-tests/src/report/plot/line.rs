@@ -48,7 +48,7 @@ pub struct LinePlot {
 /// The size of all plots of a page, in pixels.
 pub(crate) const WIDTH: f64 = 1100.0;
 const HEIGHT: f64 = 230.0;
-pub(crate) const LEFT: f64 = 110.0;
+pub(crate) const LEFT: f64 = 150.0;
 pub(crate) const RIGHT: f64 = 16.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 34.0;
@@ -79,7 +79,11 @@ impl LinePlot {
         }
         let names = self.series.iter().map(|series| series.name.as_str());
         if self.series.len() > 1 {
-            legend(&mut svg, names.enumerate().map(|(at, name)| (format!("k{}", at % 8), name)));
+            legend(
+                &mut svg,
+                16.0,
+                names.enumerate().map(|(at, name)| (format!("k{}", at % 8), name)),
+            );
         }
         svg.finish(&self.title)
     }
@@ -120,17 +124,17 @@ pub(super) fn time_axis(svg: &mut Svg, across: &Scale, [top, bottom]: [f64; 2]) 
     svg.line([LEFT, bottom], [WIDTH - RIGHT, bottom], "axis");
 }
 
-/// Draws names with their colours at the top right.
-pub(crate) fn legend<'a>(svg: &mut Svg, names: impl Iterator<Item = (String, &'a str)>) {
+/// Draws names with their colours at the right, with the bottom of the words at `y`.
+pub(crate) fn legend<'a>(svg: &mut Svg, y: f64, names: impl Iterator<Item = (String, &'a str)>) {
     let names: Vec<_> = names.collect();
     let mut x = WIDTH - RIGHT;
     for (class, name) in names.iter().rev() {
         // A letter is about 6.6 pixels wide at this size.
         let letters = u32::try_from(name.chars().count()).unwrap_or(u32::MAX);
         x -= f64::from(letters) * 6.6 + 6.0;
-        svg.text([x, 16.0], "start", "soft", name);
+        svg.text([x, y], "start", "soft", name);
         x -= 16.0;
-        svg.rect([x, 7.0], [11.0, 11.0], &format!("fill {class}"), "");
+        svg.rect([x, y - 9.0], [11.0, 11.0], &format!("fill {class}"), "");
         x -= 12.0;
     }
 }
