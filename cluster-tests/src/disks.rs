@@ -16,7 +16,9 @@ pub const SMALL: &str = "6m";
 
 /// Cuts a mounted file system off without writing its journal: `FS_IOC_SHUTDOWN` with `NOLOGFLUSH`.
 const CUT: &str = "import fcntl, os, struct, sys\n\
-fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
+for folder in sys.argv[1:]:\n  fcntl.ioctl(os.open(folder, os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
+/// The file that takes all room.
+const FILLER: &str = "filler";
 
 fn run(program: &str, arguments: &[&str]) -> Outcome {
     let output = Command::new(program).args(arguments).output()?;
@@ -81,7 +83,8 @@ impl Image {
         std::fs::File::create(&file)?.set_len(bytes)?;
         let image = Self { file, folder, _both: both };
         let made = text(&image.file)?.to_owned();
-        let mkfs = tokio::task::spawn_blocking(move || run("mkfs.ext4", &["-q", "-F", &made]));
+        let mkfs =
+            tokio::task::spawn_blocking(move || run("mkfs.ext4", &["-q", "-F", "-m", "0", &made]));
         mkfs.await.map_err(|error| Failure::new(error.to_string()))??;
         image.mount()?;
         Ok(image)
@@ -102,7 +105,7 @@ impl Image {
     /// # Errors
     /// When the system refuses.
     pub fn cut(&self) -> Outcome {
-        run("python3", &["-c", CUT, text(&self.folder)?])
+        cut(&[self])
     }
 
     /// Unmounts and mounts it, as a start of the machine does.
@@ -119,39 +122,57 @@ impl Image {
     }
 }
 
-impl Image {
-    /// Takes all the room that is left, into one file.
-    ///
-    /// # Errors
-    /// When there is room left all the same.
-    pub fn fill(&self) -> Outcome {
-        let mut filler = std::fs::File::create(self.filler())?;
-        // In smaller and smaller pieces, since the last blocks of one group may be more than the last bytes of another.
-        for piece in [4 << 20, 64 << 10, 4 << 10, 512] {
-            while filler.write_all(&vec![b'f'; piece]).is_ok() {}
-        }
-        drop(filler.sync_all());
-        match std::fs::write(self.folder.join("more"), [b'm'; 8192]) {
-            Ok(()) => Err(Failure::new("the file system that was filled has room")),
-            Err(_) => Ok(drop(std::fs::remove_file(self.folder.join("more")))),
-        }
-    }
-
-    /// Makes room again.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub fn clear(&self) -> Outcome {
-        if self.filler().exists() { Ok(std::fs::remove_file(self.filler())?) } else { Ok(()) }
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.folder.join("filler")
-    }
-}
-
 impl Drop for Image {
     fn drop(&mut self) {
         drop(Command::new("umount").arg("-l").arg(&self.folder).output());
     }
+}
+
+/// Cuts the power of all `images`, the next one at once.
+///
+/// # Errors
+/// When the system refuses.
+pub fn cut(images: &[&Image]) -> Outcome {
+    let mut arguments = vec!["-c", CUT];
+    for image in images {
+        arguments.push(text(&image.folder)?);
+    }
+    run("python3", &arguments)
+}
+
+/// Takes all the room that is left below `folder`, into one file.
+///
+/// # Errors
+/// When there is room left all the same.
+pub fn fill(folder: &Path) -> Outcome {
+    let filler = folder.join(FILLER);
+    let df = Command::new("df").args(["--output=avail", "-B1"]).arg(folder).output()?;
+    let df = String::from_utf8_lossy(&df.stdout).into_owned();
+    if let Some(left) = df.lines().last().map(str::trim) {
+        // What it cannot take whole the pieces below take.
+        drop(run("fallocate", &["-l", left, text(&filler)?]));
+    }
+    let mut filler = std::fs::File::options().append(true).create(true).open(filler)?;
+    // In smaller and smaller pieces, since the last whole one may leave some room.
+    for piece in [1 << 20, 64 << 10, 4 << 10, 512] {
+        while filler.write_all(&vec![b'f'; piece]).and_then(|()| filler.sync_data()).is_ok() {}
+    }
+    let more = folder.join("more");
+    let took = std::fs::write(&more, [b'm'; 8192]);
+    drop(std::fs::remove_file(more));
+    match took {
+        Ok(()) => {
+            Err(Failure::new(format!("{} has room although it was filled", folder.display())))
+        }
+        Err(_) => Ok(()),
+    }
+}
+
+/// Makes room again.
+///
+/// # Errors
+/// When the system refuses.
+pub fn clear(folder: &Path) -> Outcome {
+    let filler = folder.join(FILLER);
+    if filler.exists() { Ok(std::fs::remove_file(filler)?) } else { Ok(()) }
 }

@@ -9,6 +9,7 @@ mod clock;
 mod disk;
 mod family;
 mod flapping;
+mod ground;
 mod kill;
 mod membership;
 mod mixed;
@@ -17,7 +18,9 @@ mod packets;
 mod partition;
 mod pause;
 mod power;
+mod recovery;
 mod sync;
+mod whom;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -48,14 +51,16 @@ pub struct Field {
     pub modes: Modes,
     /// The modes of each family that have not had their turn.
     turns: BTreeMap<Family, Vec<Mode>>,
+    /// Disks of their own, where a family has asked for them. They go after the nodes.
+    grounds: BTreeMap<usize, ground::Ground>,
 }
 
 impl Field {
     /// Makes one, with the books empty.
     #[must_use]
     pub fn new(group: Group, slots: Vec<usize>, chance: Chance, abilities: Abilities) -> Self {
-        let (modes, turns) = Default::default();
-        Self { group, slots, chance, abilities, modes, turns }
+        let (modes, turns, grounds) = Default::default();
+        Self { group, slots, chance, abilities, modes, turns, grounds }
     }
 
     /// Draws one of `modes`: each once in an order that chance gives, then all again.
@@ -132,6 +137,13 @@ pub struct Nemesis {
 #[derive(Debug)]
 enum Doer {
     None,
+    One(One),
+    Mixed(Box<mixed::Mixed>),
+}
+
+/// What one family does.
+#[derive(Debug)]
+enum One {
     Partition(partition::Partition),
     Flapping(flapping::Flapping),
     Packets(packets::Packets),
@@ -142,51 +154,95 @@ enum Doer {
     Disk(disk::Disk),
     Sync(sync::Sync),
     Membership(membership::Membership),
-    Mixed(Box<mixed::Mixed>),
 }
 
-/// Calls `$call` on what each family does; `$none` where there is none.
+/// Calls `$call` on what the family does.
 macro_rules! each {
-    ($harm:expr, $inner:ident => $call:expr, $none:expr) => {
-        match $harm {
-            Doer::None => $none,
-            Doer::Partition($inner) => $call,
-            Doer::Flapping($inner) => $call,
-            Doer::Packets($inner) => $call,
-            Doer::Pause($inner) => $call,
-            Doer::Kill($inner) => $call,
-            Doer::Clock($inner) => $call,
-            Doer::Power($inner) => $call,
-            Doer::Disk($inner) => $call,
-            Doer::Sync($inner) => $call,
-            Doer::Membership($inner) => $call,
-            Doer::Mixed($inner) => $call,
+    ($one:expr, $inner:ident => $call:expr) => {
+        match $one {
+            One::Partition($inner) => $call,
+            One::Flapping($inner) => $call,
+            One::Packets($inner) => $call,
+            One::Pause($inner) => $call,
+            One::Kill($inner) => $call,
+            One::Clock($inner) => $call,
+            One::Power($inner) => $call,
+            One::Disk($inner) => $call,
+            One::Sync($inner) => $call,
+            One::Membership($inner) => $call,
         }
     };
+}
+
+impl One {
+    fn new(family: Family) -> Option<Self> {
+        Some(match family {
+            Family::IsolatedLeader
+            | Family::Halves
+            | Family::MinorityThird
+            | Family::MajoritiesRing
+            | Family::Bridge
+            | Family::OneWay => Self::Partition(partition::Partition::new(family)),
+            Family::Flapping => Self::Flapping(flapping::Flapping::default()),
+            Family::Packets => Self::Packets(packets::Packets::default()),
+            Family::Pause => Self::Pause(pause::Pause::default()),
+            Family::Kill => Self::Kill(kill::Kill::default()),
+            Family::Clock => Self::Clock(clock::Clock::default()),
+            Family::PowerCut => Self::Power(power::Power::default()),
+            Family::FullDisk => Self::Disk(disk::Disk::default()),
+            Family::SyncError => Self::Sync(sync::Sync::default()),
+            Family::Membership => Self::Membership(membership::Membership::default()),
+            Family::None | Family::Mixed => return None,
+        })
+    }
+
+    /// Ends the fault where others may still be on; whether the cluster is whole is not asked.
+    async fn undo(&mut self, field: &mut Field) -> Outcome {
+        match self {
+            Self::Partition(it) => it.heal(field).await,
+            Self::Flapping(it) => it.heal(field).await,
+            Self::Packets(it) => it.heal(field).await,
+            Self::Pause(it) => it.undo(field).await,
+            Self::Kill(it) => it.undo(field).await,
+            Self::Clock(it) => it.undo(field).await,
+            Self::Power(it) => it.undo(field).await,
+            Self::Disk(it) => it.undo(field).await,
+            Self::Sync(it) => it.undo(field).await,
+            Self::Membership(it) => it.undo(field).await,
+        }
+    }
+}
+
+impl Harm for One {
+    fn required(&self, nodes: usize) -> Vec<Mode> {
+        each!(self, it => it.required(nodes))
+    }
+
+    async fn prepare(&mut self, field: &mut Field) -> Outcome {
+        each!(self, it => it.prepare(field).await)
+    }
+
+    async fn install(&mut self, field: &mut Field) -> Fault {
+        each!(self, it => it.install(field).await)
+    }
+
+    async fn hold(&mut self, field: &mut Field, time: Duration) -> Outcome {
+        each!(self, it => it.hold(field, time).await)
+    }
+
+    async fn heal(&mut self, field: &mut Field) -> Outcome {
+        each!(self, it => it.heal(field).await)
+    }
 }
 
 impl Nemesis {
     /// Makes the one for `family`.
     #[must_use]
     pub fn new(family: Family) -> Self {
-        let harm = match family {
-            Family::None => Doer::None,
-            Family::IsolatedLeader
-            | Family::Halves
-            | Family::MinorityThird
-            | Family::MajoritiesRing
-            | Family::Bridge
-            | Family::OneWay => Doer::Partition(partition::Partition::new(family)),
-            Family::Flapping => Doer::Flapping(flapping::Flapping::default()),
-            Family::Packets => Doer::Packets(packets::Packets::default()),
-            Family::Pause => Doer::Pause(pause::Pause::default()),
-            Family::Kill => Doer::Kill(kill::Kill::default()),
-            Family::Clock => Doer::Clock(clock::Clock::default()),
-            Family::PowerCut => Doer::Power(power::Power::default()),
-            Family::FullDisk => Doer::Disk(disk::Disk::default()),
-            Family::SyncError => Doer::Sync(sync::Sync::default()),
-            Family::Membership => Doer::Membership(membership::Membership::default()),
-            Family::Mixed => Doer::Mixed(Box::default()),
+        let harm = match (family, One::new(family)) {
+            (_, Some(one)) => Doer::One(one),
+            (Family::Mixed, None) => Doer::Mixed(Box::default()),
+            (_, None) => Doer::None,
         };
         Self { family, harm }
     }
@@ -200,7 +256,11 @@ impl Nemesis {
     /// Returns what a run with this many nodes must have seen installed; [`Modes::missing`] compares.
     #[must_use]
     pub fn required(&self, nodes: usize) -> Vec<Mode> {
-        each!(&self.harm, harm => harm.required(nodes), Vec::new())
+        match &self.harm {
+            Doer::None => Vec::new(),
+            Doer::One(one) => one.required(nodes),
+            Doer::Mixed(mixed) => mixed.required(nodes),
+        }
     }
 
     /// Makes ready what the faults need. Call it once, before the first node is started.
@@ -208,13 +268,20 @@ impl Nemesis {
     /// # Errors
     /// When the system refuses what the abilities have promised.
     pub async fn prepare(&mut self, field: &mut Field) -> Outcome {
-        each!(&mut self.harm, harm => harm.prepare(field).await, Ok(()))
+        match &mut self.harm {
+            Doer::None => Ok(()),
+            Doer::One(one) => one.prepare(field).await,
+            Doer::Mixed(mixed) => mixed.prepare(field).await,
+        }
     }
 
     /// Begins a fault, and writes what came of it into the field's books.
     pub async fn install(&mut self, field: &mut Field) -> Fault {
-        let none = || Fault::skipped(Family::None, "none", "no faults are wanted");
-        let fault = each!(&mut self.harm, harm => harm.install(field).await, none());
+        let fault = match &mut self.harm {
+            Doer::None => Fault::skipped(Family::None, "none", "no faults are wanted"),
+            Doer::One(one) => one.install(field).await,
+            Doer::Mixed(mixed) => mixed.install(field).await,
+        };
         field.modes.record(&fault);
         fault
     }
@@ -224,10 +291,14 @@ impl Nemesis {
     /// # Errors
     /// When the system refuses.
     pub async fn hold(&mut self, field: &mut Field, time: Duration) -> Outcome {
-        each!(&mut self.harm, harm => harm.hold(field, time).await, {
-            tokio::time::sleep(time).await;
-            Ok(())
-        })
+        match &mut self.harm {
+            Doer::None => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
+            Doer::One(one) => one.hold(field, time).await,
+            Doer::Mixed(mixed) => mixed.hold(field, time).await,
+        }
     }
 
     /// Ends the fault. Call it after every [`Nemesis::install`], whatever came of that.
@@ -235,6 +306,10 @@ impl Nemesis {
     /// # Errors
     /// When the fault is not seen to be over: the run has failed, not the cluster.
     pub async fn heal(&mut self, field: &mut Field) -> Outcome {
-        each!(&mut self.harm, harm => harm.heal(field).await, Ok(()))
+        match &mut self.harm {
+            Doer::None => Ok(()),
+            Doer::One(one) => one.heal(field).await,
+            Doer::Mixed(mixed) => mixed.heal(field).await,
+        }
     }
 }
