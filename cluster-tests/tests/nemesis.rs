@@ -135,7 +135,7 @@ async fn one(
     field.group.settle(3, SETTLE).await?;
     let load = Load::start(field.group.doors());
     let result = faults(&mut nemesis, &mut field, all_modes, &load).await;
-    let written = load.finish().await;
+    let written = load.finish();
     println!("{family}: {written} writes answered; {}", field.modes);
     if result.is_err() && std::env::var_os("QUORATE_TEST_KEEP").is_some() {
         println!("logs are kept in {}", field.group.keep().display());
@@ -145,7 +145,7 @@ async fn one(
 
 async fn faults(nemesis: &mut Nemesis, field: &mut Field, all_modes: bool, load: &Load) -> Outcome {
     let required = nemesis.required(field.slots.len());
-    let tries = if all_modes { required.len() * 2 } else { 3 };
+    let tries = if all_modes { required.len() * 2 + 4 } else { 3 };
     for _ in 0..tries {
         let begun = Instant::now();
         let fault = nemesis.install(field).await;
@@ -179,7 +179,7 @@ impl Load {
         Self { stop, done, clients }
     }
 
-    async fn finish(self) -> u64 {
+    fn finish(&self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
         for client in &self.clients {
             client.abort();

@@ -14,6 +14,8 @@ use crate::failure::{Failure, Outcome};
 
 const MODES: [(Mode, Whom); 2] =
     [("leader's disk full", Whom::Leader), ("follower's disk full", Whom::Follower)];
+/// Counted in the books when a node stops, so that a report can tell it from one that went on.
+const STOPPED: Mode = "a full disk stops a node, which says so";
 /// The size of the writes that make a log ask for room.
 const WRITE: usize = 256 * 1024;
 /// What the system says of a full disk.
@@ -42,12 +44,13 @@ impl Disk {
     /// Notices that the node has stopped, which it must have done for the right reason.
     fn look(&mut self, field: &mut Field, slot: usize) -> Outcome {
         let why = field.group.stopped(slot)?;
-        why.map_or(Ok(()), |why| self.judge(slot, &why))
+        why.map_or(Ok(()), |why| self.judge(field, slot, &why))
     }
 
-    fn judge(&mut self, slot: usize, why: &str) -> Outcome {
+    fn judge(&mut self, field: &mut Field, slot: usize, why: &str) -> Outcome {
         self.stopped = true;
         if why.contains(FULL) {
+            field.modes.record(&Fault::installed(Family::FullDisk, STOPPED, why));
             return Ok(());
         }
         Err(Failure::new(format!("n{slot} stopped on a full disk and says only: {why}")))
@@ -56,7 +59,7 @@ impl Disk {
 
 impl Harm for Disk {
     fn required(&self, _nodes: usize) -> Vec<Mode> {
-        MODES.iter().map(|(mode, _)| *mode).collect()
+        MODES.iter().map(|(mode, _)| *mode).chain([STOPPED]).collect()
     }
 
     async fn prepare(&mut self, field: &mut Field) -> Outcome {
@@ -92,7 +95,7 @@ impl Harm for Disk {
         if let Some(slot) = self.full.filter(|_| !self.stopped)
             && let Some(why) = provoke(field, slot, WRITE, time).await?
         {
-            self.judge(slot, &why)?;
+            self.judge(field, slot, &why)?;
         }
         sleep(until.saturating_duration_since(Instant::now())).await;
         Ok(())

@@ -17,8 +17,8 @@ use crate::failure::Outcome;
 
 const CALM: Mode = "no faults for a while";
 const MODES: [Mode; 3] = ["one family", "two families together", "three families together"];
-/// How many families a mix has; each number as often as it stands here.
-const COUNTS: [usize; 8] = [0, 1, 1, 2, 2, 2, 3, 3];
+/// How many families the mixes have, each once in an order that chance gives, then again.
+const SIZES: [Mode; 6] = [CALM, MODES[0], MODES[1], MODES[1], MODES[2], MODES[2]];
 /// How long one family of a mix holds before the next one has its turn to move.
 const TURN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(2_500));
 
@@ -130,7 +130,8 @@ impl Harm for Mixed {
 
     async fn install(&mut self, field: &mut Field) -> Fault {
         let families: Vec<Family> = self.all.keys().copied().collect();
-        let count = field.chance.pick(&COUNTS).unwrap_or(1);
+        let size = field.turn(Family::Mixed, &SIZES);
+        let count = MODES.iter().position(|mode| *mode == size).map_or(0, |at| at + 1);
         self.on = draw(&mut field.chance, &families, count);
         let (is_alone, mut told, mut there) = (self.on.len() == 1, Vec::new(), 0);
         for family in &self.on {
@@ -204,7 +205,7 @@ mod tests {
         let mut chance = Chance::new(Some(9));
         let mut seen = BTreeMap::new();
         for _ in 0..3_000 {
-            let count = chance.pick(&COUNTS).unwrap_or(1);
+            let count = chance.below(4);
             let drawn = draw(&mut chance, &Family::ALL, count);
             for (at, one) in drawn.iter().enumerate() {
                 let others = drawn.iter().skip(at + 1);
