@@ -28,8 +28,6 @@ use crate::network::Network;
 use crate::process::{Group, Plan};
 use crate::report::{self, About, Judgement};
 
-/// How long a fault lasts.
-const HARM: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(6));
 /// How long the cluster is left alone between two.
 const CALM: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(5));
 /// How long the cluster may take to form, and to serve everywhere again once all faults are over.
@@ -206,7 +204,8 @@ impl Run<'_> {
             let fault = self.nemesis.install(&mut self.field).await;
             shown.set(fault.to_string());
             self.record(at, None, &fault);
-            let harm = self.field.chance.between(HARM.0, HARM.1);
+            let (least, most) = self.setup.family.lasts();
+            let harm = self.field.chance.between(least, most);
             let held = self.nemesis.hold(&mut self.field, harm).await;
             shown.set(format!("healing: {fault}"));
             let healed = self.nemesis.heal(&mut self.field).await;

@@ -126,7 +126,11 @@ impl Process {
     pub fn reason(&mut self) -> Outcome<Option<String>> {
         let Some(status) = self.ended()? else { return Ok(None) };
         let log = self.log();
-        let why = log.lines().rev().find_map(|line| line.strip_prefix("quorate: "));
+        // The second is a program of these tests with a node inside.
+        let says = |line| {
+            ["quorate: ", "cluster-tests: "].iter().find_map(|it| str::strip_prefix(line, *it))
+        };
+        let why = log.lines().rev().find_map(says);
         match (status.code(), why) {
             (Some(1), Some(why)) if !log.contains("panicked at") => Ok(Some(why.to_owned())),
             _ => Err(Failure::new(format!("ended with {status}; {}", self.log_end()))),

@@ -10,6 +10,7 @@ use quorate::command::{Command, Operation, Reply, Request, Watched};
 use quorate::node::Node;
 use quorate::pubsub::{Cause, Delivery, Kind, Policy, Subscriber};
 use quorate::resp::{Decoder, Encoder, Limits, Version};
+use quorate::time::Clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -80,6 +81,12 @@ impl Guest {
         match (&name[..], words.get(1..).unwrap_or_default()) {
             (b"HELLO", _) => to.bulk(GREETING.as_bytes()),
             (b"AUTH" | b"QUORATE.SUBSCRIBER", _) => to.ok(),
+            (b"TIME", _) => {
+                let millis = Clock::system().now().as_millis();
+                to.array(2);
+                to.bulk((millis / 1_000).to_string().as_bytes());
+                to.bulk((millis % 1_000 * 1_000).to_string().as_bytes());
+            }
             (b"QUORATE.BIND", _) => {
                 self.is_bound = true;
                 to.ok();

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::Ability;
 use crate::failure::Failure;
@@ -111,6 +112,15 @@ impl Family {
             // A small tmpfs, for which a mount namespace is enough.
             Self::FullDisk => &[Ability::Network],
             Self::None | Self::Pause | Self::Kill | Self::Membership | Self::Mixed => &[],
+        }
+    }
+
+    /// Returns how long a fault of it lasts, at least and at most: a mix holds until several of its families have moved.
+    #[must_use]
+    pub const fn lasts(self) -> (Duration, Duration) {
+        match self {
+            Self::Mixed => (Duration::from_secs(20), Duration::from_secs(40)),
+            _ => (Duration::from_secs(2), Duration::from_secs(6)),
         }
     }
 
