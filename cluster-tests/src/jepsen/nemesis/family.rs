@@ -118,10 +118,9 @@ impl Family {
     /// Returns how long a fault of it lasts, at least and at most: a mix holds until several of its families have moved.
     #[must_use]
     pub const fn lasts(self) -> (Duration, Duration) {
-        match self {
-            Self::Mixed => (Duration::from_secs(20), Duration::from_secs(40)),
-            _ => (Duration::from_secs(2), Duration::from_secs(6)),
-        }
+        let is_mix = matches!(self, Self::Mixed);
+        let (least, most) = if is_mix { (20, 40) } else { (2, 6) };
+        (Duration::from_secs(least), Duration::from_secs(most))
     }
 
     /// Tells whether its nodes must keep their state on disk for the faults to mean anything.
