@@ -59,6 +59,7 @@ async fn cluster(count: u16, folders: Option<&TempDir>) -> Vec<Node> {
             rng_seed: [number; 32],
             locks: quorate::host::Place::Nowhere,
             disk: folders.map(|folders| disk(folders, number)),
+            witness: None,
         };
         nodes.push(Node::assemble(config, parts).await.expect("a node starts"));
     }

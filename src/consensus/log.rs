@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::raft::{LogEntry, LogId, Types, Vote};
+use super::witness::{self, Opened, Seen, Stand, Witness};
 use crate::codec;
 use crate::ids::{FormationId, NodeId};
 use crate::storage::{Error, LogWriter, MemoryLog, Recovered, Write};
@@ -47,6 +48,7 @@ struct Memory {
 struct Inner {
     memory: Mutex<Memory>,
     disk: Option<LogWriter<LogEntry>>,
+    stand: Stand,
 }
 
 /// The log and the vote. Cheap to clone; all clones are the same log.
@@ -92,7 +94,33 @@ impl LogStore {
         if let Some((_, id)) = &recovered.purged {
             memory.purged = Some(codec::decode(id).map_err(|_| wrong())?);
         }
-        Ok(Self(Arc::new(Inner { memory: Mutex::new(memory), disk: Some(disk) })))
+        Ok(Self(Arc::new(Inner {
+            memory: Mutex::new(memory),
+            disk: Some(disk),
+            stand: Stand::default(),
+        })))
+    }
+
+    /// Lets a witness in, and tells it what the log and the stored snapshot hold.
+    pub(super) fn watch(&self, witness: Arc<dyn Witness>, snapshot: Option<LogId>) {
+        self.0.stand.call(witness);
+        let memory = self.0.memory.lock();
+        let formation = memory.formation;
+        let opened = Opened {
+            vote: memory.vote.as_ref().map(witness::ballot),
+            committed: memory.committed.map(witness::mark),
+            snapshot: snapshot.map(witness::mark),
+            purged: memory.purged.map(witness::mark),
+            entries: memory.log.range(.., usize::MAX).iter().map(witness::logged).collect(),
+        };
+        drop(memory);
+        self.0.stand.tell(|| Seen::Opened(Box::new(opened)));
+        self.0.stand.tell(|| Seen::Formation(formation));
+    }
+
+    /// Where the witness of this node is told.
+    pub(super) fn stand(&self) -> Stand {
+        self.0.stand.clone()
     }
 
     /// The index up to which entries can go so that about `bytes` are left.
@@ -131,6 +159,7 @@ impl LogStore {
     /// Forgets everything. Only a log that is in memory alone is ever told to.
     pub(super) fn clear(&self) {
         *self.0.memory.lock() = Memory::default();
+        self.0.stand.tell(|| Seen::Cleared);
     }
 
     /// Tells whether it outlives the process.
@@ -165,6 +194,8 @@ impl LogStore {
         let mut memory = self.0.memory.lock();
         memory.formation = formation;
         memory.unwritten.insert(FORMATION, codec::encode(&formation));
+        drop(memory);
+        self.0.stand.tell(|| Seen::Formation(formation));
     }
 
     /// Begins anew behind `upto`, in one step: no entries, all up to there forgotten, this vote, this formation. What the
@@ -177,6 +208,7 @@ impl LogStore {
     ) -> Result<(), Error> {
         let writes = self.forget_all(upto, vote, formation);
         self.take_out(|log| log.purge_to(u64::MAX, TAKE_MAX));
+        self.0.stand.tell(|| Seen::StartedOver(witness::mark(upto), witness::ballot(&vote)));
         self.write_through(writes).await
     }
 
@@ -319,7 +351,9 @@ impl RaftLogStorage<Types> for LogStore {
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         self.0.memory.lock().vote = Some(*vote);
         let write = Write::Set { slot: VOTE, value: codec::encode(vote) };
-        Ok(self.write_through(vec![write]).await?)
+        self.write_through(vec![write]).await?;
+        self.0.stand.tell(|| Seen::Voted(witness::ballot(vote)));
+        Ok(())
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
@@ -327,6 +361,10 @@ impl RaftLogStorage<Types> for LogStore {
         memory.committed = committed;
         if let Some(committed) = committed.filter(|_| self.0.disk.is_some()) {
             memory.unwritten.insert(COMMITTED, codec::encode(&committed));
+        }
+        drop(memory);
+        if let Some(committed) = committed {
+            self.0.stand.tell(|| Seen::Committed(witness::mark(committed)));
         }
         Ok(())
     }
@@ -350,11 +388,28 @@ impl RaftLogStorage<Types> for LogStore {
             };
             writes.extend(entries.iter().map(write));
         }
+        let last = entries.last().map(|(_, _, entry)| witness::mark(entry.log_id()));
+        let logged = self.0.stand.is_taken().then(|| {
+            entries.iter().map(|(_, _, entry)| witness::logged(entry)).collect::<Vec<_>>()
+        });
         self.push(entries)?;
+        self.0.stand.tell(|| Seen::Appended(logged.unwrap_or_default()));
+        let stand = self.stand();
+        let durable = move || {
+            if let Some(last) = last {
+                stand.tell(|| Seen::Durable(last));
+            }
+        };
         match &self.0.disk {
-            None => callback.io_completed(Ok(())),
+            None => {
+                durable();
+                callback.io_completed(Ok(()));
+            }
             Some(disk) => {
-                let done = |written: Result<(), Error>| {
+                let done = move |written: Result<(), Error>| {
+                    if written.is_ok() {
+                        durable();
+                    }
                     callback.io_completed(written.map_err(io::Error::from));
                 };
                 disk.submit(writes, Box::new(done)).await;
@@ -366,12 +421,14 @@ impl RaftLogStorage<Types> for LogStore {
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
         let from = last.map_or(0, |id| id.index().saturating_add(1));
         self.take_out(|log| log.truncate_from(from, TAKE_MAX));
+        self.0.stand.tell(|| Seen::Truncated(from));
         self.write_behind(Write::Truncate { from }).await
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
         self.0.memory.lock().purged = Some(upto);
         self.take_out(|log| log.purge_to(upto.index(), TAKE_MAX));
+        self.0.stand.tell(|| Seen::Purged(witness::mark(upto)));
         self.write_behind(Write::Purge { index: upto.index(), id: codec::encode(&upto) }).await
     }
 }

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use super::raft::{LogEntry, LogId, SnapshotMeta, StoredMembership, Types};
 use super::state::State;
 use super::store::{Saving, Snapshots};
+use super::witness::{self, Applied, Seen};
 use crate::keyspace::{Keyspace, Restore, Snapshot};
 use crate::storage::SnapshotFile;
 
@@ -103,17 +104,16 @@ impl Machine {
 /// Applies one entry to the state.
 pub(super) fn apply_one(state: &State, entry: &LogEntry) {
     let id = entry.log_id();
-    let membership = match &entry.payload {
-        openraft::EntryPayload::Blank => None,
-        openraft::EntryPayload::Normal(proposal) => {
-            state.apply(id, &proposal.0);
-            None
-        }
+    let (membership, deed) = match &entry.payload {
+        openraft::EntryPayload::Blank => (None, None),
+        openraft::EntryPayload::Normal(proposal) => (None, state.apply(id, &proposal.0)),
         openraft::EntryPayload::Membership(membership) => {
-            Some(StoredMembership::new(Some(id), membership.clone()))
+            (Some(StoredMembership::new(Some(id), membership.clone())), None)
         }
     };
     state.advance(id, membership);
+    state.stand.tell(|| Seen::Applied(Box::new(Applied { logged: witness::logged(entry), deed })));
+    state.show(id);
 }
 
 impl RaftStateMachine<Types> for Machine {
@@ -206,6 +206,8 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let saved = snapshots.save(self.meta.clone(), formation, Arc::clone(&taken)).await;
         saved.map_err(|error| snapshots.fail(error))?;
         self.machine.was_taken.store(true, Ordering::SeqCst);
+        let last = self.meta.last_log_id.map(witness::mark);
+        self.machine.state.stand.tell(|| Seen::SnapshotBuilt(last));
         Ok(match snapshots.newest() {
             Some((meta, stored)) => {
                 SnapshotOf::<Types, _> { meta, snapshot: SnapshotData::Stored(stored) }

@@ -59,6 +59,7 @@ mod tests;
 #[cfg(test)]
 mod voter_tests;
 mod wire;
+pub mod witness;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,6 +159,8 @@ pub struct Parts {
     pub rng_seed: [u8; 32],
     /// This process's lock, and its look at those of the others.
     pub host: Host,
+    /// Who watches, in tests; none in production.
+    pub witness: Option<Arc<dyn witness::Witness>>,
 }
 
 /// Consensus on this node. Cheap to clone.
@@ -212,10 +215,14 @@ impl Consensus {
         let Parts { config, timing, voting, limits, store, placement, transport, clock, .. } =
             parts;
         let Store { node, log, snapshots } = store;
+        if let Some(witness) = parts.witness {
+            let stored = snapshots.newest().and_then(|(meta, _)| meta.last_log_id);
+            log.watch(witness, stored);
+        }
         let clients = Clients::default();
         let (outbox, notices) = notices::channel();
         let pending = Pending::new(node, clients.clone(), parts.submission_max, outbox);
-        let state = Arc::new(State::new(limits, pending));
+        let state = Arc::new(State::new(limits, pending, log.stand()));
         let links = Arc::new(Links::new(transport, config.clone(), parts.host, log.clone()));
         let gate = restart::Gate::new(log.is_used(), timing.election_max);
         let works = rebase::Works::new(engine::settings(&config, &timing)?);

@@ -16,6 +16,7 @@ use super::raft::{LogId, Raft, SnapshotMeta, StoredMembership, Vote};
 use super::shared::{Links, Shared};
 use super::state::State;
 use super::store::Snapshots;
+use super::witness::Seen;
 use super::{Error, disk_error, log};
 use crate::ids::{FormationId, NodeId, Placement};
 use crate::keyspace::Keyspace;
@@ -166,6 +167,7 @@ impl Shared {
             tracing::warn!(%error, "the engine did not stop cleanly");
         }
         self.works.gate.lock().close();
+        self.state.stand.tell(|| Seen::EngineStopped);
         raft.metrics().borrow_watched().current_term
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::notifications::Notifications;
 use super::pending::Pending;
 use super::raft::{LogId, SnapshotMeta, StoredMembership};
+use super::witness::{self, Deed, Look, Stand};
 use crate::command::{Entry, Reply, Request};
 use crate::ids::{NodeId, Placement, SessionId};
 use crate::keyspace::{Event, Keyspace, Limits, Notification, Snapshot};
@@ -46,10 +47,11 @@ pub(super) struct State {
     sessions: watch::Sender<SessionPeers>,
     pub(super) pending: Pending,
     pub(super) notifications: Arc<Notifications>,
+    pub(super) stand: Stand,
 }
 
 impl State {
-    pub(super) fn new(limits: Limits, pending: Pending) -> Self {
+    pub(super) fn new(limits: Limits, pending: Pending, stand: Stand) -> Self {
         Self {
             limits,
             keyspace: RwLock::new(Keyspace::new(limits)),
@@ -58,6 +60,7 @@ impl State {
             sessions: watch::Sender::default(),
             pending,
             notifications: Arc::default(),
+            stand,
         }
     }
 
@@ -65,12 +68,15 @@ impl State {
         self.limits
     }
 
-    /// Applies one entry of ours.
-    pub(super) fn apply(&self, id: LogId, entry: &Entry) {
+    /// Applies one entry of ours; gives what a witness is to be told, if there is one.
+    pub(super) fn apply(&self, id: LogId, entry: &Arc<Entry>) -> Option<Deed> {
         let flags = self.notifications.flags();
         let mut keyspace = self.keyspace.write();
         keyspace.set_flags(flags);
+        let before = keyspace.revision();
         let mut outcome = keyspace.apply(id.index(), entry);
+        let is_seen = self.stand.is_taken();
+        let deed = is_seen.then(|| witness::deed(entry, &outcome, before, &keyspace));
         drop(keyspace);
         if !outcome.notifications.is_empty() {
             self.notifications.put(flags, std::mem::take(&mut outcome.notifications));
@@ -79,6 +85,7 @@ impl State {
             self.publish_sessions();
         }
         self.pending.settle(id.index(), outcome);
+        deed
     }
 
     /// Notes that everything up to `id` is applied.
@@ -90,6 +97,15 @@ impl State {
         }
         drop(position);
         self.applied.send_replace(id.index());
+    }
+
+    /// Lets the witness look at the state behind the entry that was applied last.
+    pub(super) fn show(&self, last: LogId) {
+        let look = self.stand.look(last.index());
+        if look != Look::Away {
+            let seen = || witness::state(last, look, self.limits, &self.keyspace.read());
+            self.stand.tell(seen);
+        }
     }
 
     /// Forgets how far this node has come, while what it has stays readable, until a snapshot takes its place.
@@ -119,6 +135,10 @@ impl State {
         self.publish_sessions();
         let index = meta.last_log_id.map_or(0, |id| id.index());
         self.pending.settle_snapshot(index, &before, &self.keyspace.read());
+        self.stand.tell(|| {
+            let last = meta.last_log_id;
+            witness::installed(last, &meta.last_membership, &self.keyspace.read())
+        });
         let mut position = self.position.lock();
         position.applied = meta.last_log_id;
         position.membership = meta.last_membership.clone();

@@ -22,6 +22,7 @@ use super::state::State;
 use super::store::Store;
 use super::tests::{PATIENCE, address, node, node_of, until};
 use super::wire::{Answer, Call};
+use super::witness::Stand;
 use super::{Config, Timing, notices};
 use crate::host::Place;
 use crate::ids::{FormationId, NodeId};
@@ -43,7 +44,7 @@ impl StoreBuilder<Types, LogStore, Machine> for Builder {
         };
         let (outbox, _) = notices::channel();
         let pending = Pending::new(node, Clients::default(), 1 << 20, outbox);
-        let state = Arc::new(State::new(Limits::default(), pending));
+        let state = Arc::new(State::new(Limits::default(), pending, Stand::default()));
         Ok(((), store.log, Machine::new(state, Gate::default(), store.snapshots)))
     }
 }

@@ -88,6 +88,7 @@ pub(super) async fn start(
         clock: Clock::simulated(Timestamp::from_millis(1_000_000)),
         rng_seed: [number; 32],
         host: locks.hold(id, is_durable).unwrap(),
+        witness: None,
     })
     .await
     .unwrap();

@@ -112,7 +112,7 @@ struct Effects {
 }
 
 /// What an entry did.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A session was opened.
     Opened {
@@ -216,6 +216,13 @@ impl Keyspace {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.waits.len()
+    }
+
+    /// How many wait whose session is not open; never any.
+    #[must_use]
+    pub fn waits_without_session(&self) -> usize {
+        let is_gone = |session: &SessionId| !self.sessions.contains_key(session);
+        self.waits.sessions().filter(is_gone).count()
     }
 
     /// Tells whether a client still waits.

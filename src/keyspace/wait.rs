@@ -142,6 +142,11 @@ impl Waits {
         self.waits.contains_key(&id)
     }
 
+    /// Of each that waits, its session.
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = SessionId> {
+        self.waits.keys().map(|id| id.session)
+    }
+
     /// How many clients wait.
     pub(crate) fn len(&self) -> usize {
         self.waits.len()

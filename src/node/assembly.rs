@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use super::bind::Patterns;
 use super::lifecycle::Phase;
 use super::{Config, Inner, Node, StartError, events, gossip, lifecycle, messages, notify};
+use crate::consensus::witness::Witness;
 use crate::consensus::{self, Backup, Consensus, Store, Timing, Voting};
 use crate::host::{self, Host, Place};
 use crate::ids::{NodeId, Placement};
@@ -46,6 +47,8 @@ pub struct Parts {
     pub locks: Place,
     /// Where log, snapshots and identity are kept beyond the process; none: in memory alone.
     pub disk: Option<Arc<dyn Disk>>,
+    /// Who watches the node's consensus, in tests; none in production.
+    pub witness: Option<Arc<dyn Witness>>,
 }
 
 impl Node {
@@ -66,7 +69,7 @@ impl Node {
         filled.map_err(|error| StartError::Random(error.to_string()))?;
         let locks = locks(&config);
         let clock = Clock::system();
-        Self::assemble(config, Parts { socket, clock, rng_seed, locks, disk }).await
+        Self::assemble(config, Parts { socket, clock, rng_seed, locks, disk, witness: None }).await
     }
 
     /// Starts a node on the given parts.
@@ -74,7 +77,7 @@ impl Node {
     /// # Errors
     /// As [`Node::start`].
     pub async fn assemble(config: Config, parts: Parts) -> Result<Self, StartError> {
-        let Parts { socket, clock, rng_seed, locks, disk } = parts;
+        let Parts { socket, clock, rng_seed, locks, disk, witness } = parts;
         let mut rng = StdRng::from_seed(rng_seed);
         let mut draw = || {
             let mut bytes = [0; 32];
@@ -116,6 +119,7 @@ impl Node {
             clock,
             rng_seed: draw(),
             host: patiently(host_is_held, || hold(&config, &locks, id, is_durable)).await?,
+            witness,
         })
         .await?;
         let notices = consensus.notices();

@@ -35,7 +35,8 @@ impl Round {
         let clock = Clock::simulated(Timestamp::from_millis(1_000_000 * u64::from(self.0 + 1)));
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let locks = crate::host::Place::Nowhere;
-        let parts = Parts { socket, clock, rng_seed: [at; 32], locks, disk: Some(disk) };
+        let parts =
+            Parts { socket, clock, rng_seed: [at; 32], locks, disk: Some(disk), witness: None };
         Node::assemble(config, parts).await
     }
 
@@ -118,7 +119,7 @@ async fn one_of_three_comes_back_under_another_address() {
     let socket = Socket::Simulated(network.socket(address(33)));
     let clock = Clock::simulated(Timestamp::from_millis(2_000_000));
     let (kept, locks): (Arc<dyn Disk>, _) = (Arc::new(disk), crate::host::Place::Nowhere);
-    let parts = Parts { socket, clock, rng_seed: [33; 32], locks, disk: Some(kept) };
+    let parts = Parts { socket, clock, rng_seed: [33; 32], locks, disk: Some(kept), witness: None };
     let back = Node::assemble(config(33, &[1, 2, 33], 3), parts).await.unwrap();
     assert_eq!(back.id(), nodes[2].id());
     timeout(PATIENCE, back.ready()).await.expect("ready in time");

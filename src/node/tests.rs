@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::command::{Command, HashCommand, Reply};
+use crate::consensus::witness::{Deed, Look, Seen, Witness};
 use crate::pubsub::Kind;
 use crate::time::{Clock, Timestamp};
 use crate::transport::{MemoryNetwork, Secret, Socket};
@@ -35,10 +36,19 @@ pub(super) async fn node(network: &MemoryNetwork, number: u8, seeds: &[u8], expe
 }
 
 pub(super) async fn start(network: &MemoryNetwork, number: u8, config: Config) -> Node {
+    start_watched(network, number, config, None).await
+}
+
+async fn start_watched(
+    network: &MemoryNetwork,
+    number: u8,
+    config: Config,
+    witness: Option<Arc<dyn Witness>>,
+) -> Node {
     let socket = Socket::Simulated(network.socket(address(number)));
     let clock = Clock::simulated(Timestamp::from_millis(1_000_000));
     let locks = crate::host::Place::Nowhere;
-    let parts = Parts { socket, clock, rng_seed: [number; 32], locks, disk: None };
+    let parts = Parts { socket, clock, rng_seed: [number; 32], locks, disk: None, witness };
     Node::assemble(config, parts).await.unwrap()
 }
 
@@ -161,4 +171,45 @@ async fn without_a_majority_a_write_says_so_and_messages_go_on() {
         assert!(Instant::now() < deadline, "the cluster did not come back");
     }
     drop((second, third));
+}
+
+#[derive(Debug, Default)]
+struct Diary(Mutex<Vec<Seen>>);
+
+impl Witness for Diary {
+    fn see(&self, seen: Seen) {
+        self.0.lock().push(seen);
+    }
+
+    fn look(&self, index: u64) -> Look {
+        if index.is_multiple_of(2) { Look::Closely } else { Look::Away }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_witness_is_told_of_votes_and_of_each_entry_from_the_log_to_the_state() {
+    let (network, diary) = (MemoryNetwork::new(1), Arc::new(Diary::default()));
+    let witness: Arc<dyn Witness> = Arc::<Diary>::clone(&diary);
+    let node = start_watched(&network, 1, config(1, &[], 1), Some(witness)).await;
+    timeout(PATIENCE, node.ready()).await.unwrap();
+    run(&node, hset("a")).await.unwrap();
+    let told = diary.0.lock();
+    let leads = |seen: &Seen| matches!(seen, Seen::Voted(vote) if vote.is_elected);
+    let elected = told.iter().position(leads).expect("it was elected");
+    let replied = |deed: &Deed| matches!(deed.event, crate::keyspace::Event::Replied { .. });
+    let written = |seen: &Seen| matches!(seen, Seen::Applied(applied) if applied.deed.as_ref().is_some_and(replied));
+    let applied = told.iter().position(written).expect("the write was applied");
+    let Seen::Applied(write) = &told[applied] else { unreachable!("it is one") };
+    let mark = write.logged.mark;
+    let at = |is: &dyn Fn(&Seen) -> bool| told.iter().position(is).expect("it was told");
+    let appended = at(&|seen| matches!(seen, Seen::Appended(all) if all.contains(&write.logged)));
+    let durable = at(&|seen| matches!(seen, Seen::Durable(last) if *last >= mark));
+    let committed = at(&|seen| matches!(seen, Seen::Committed(last) if *last >= mark));
+    assert!(elected < appended && appended < durable && durable < committed);
+    assert!(committed < applied);
+    let faults = |seen: &Seen| {
+        if let Seen::State(_, _, faults) = seen { Some(faults.clone()) } else { None }
+    };
+    let faults: Vec<_> = told.iter().filter_map(faults).collect();
+    assert!(!faults.is_empty() && faults.iter().all(Vec::is_empty), "{faults:?}");
 }

@@ -85,7 +85,8 @@ impl Host {
                     .saturating_add_signed(skew.load(Ordering::Relaxed));
                 Timestamp::from_millis(skewed)
             });
-            Node::assemble(config, Parts { socket, clock, rng_seed, locks, disk }).await
+            Node::assemble(config, Parts { socket, clock, rng_seed, locks, disk, witness: None })
+                .await
         });
         let node = node.map_err(|error| Failure::new(format!("node {}: {error}", self.number)))?;
         self.process = Some(Process { runtime, node, is_paused: false, missed: Duration::ZERO });
