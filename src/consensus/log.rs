@@ -102,11 +102,12 @@ impl LogStore {
     }
 
     /// Lets a witness in, and tells it what the log and the stored snapshot hold.
-    pub(super) fn watch(&self, witness: Arc<dyn Witness>, snapshot: Option<LogId>) {
+    pub(super) fn watch(&self, witness: Arc<dyn Witness>, node: NodeId, snapshot: Option<LogId>) {
         self.0.stand.call(witness);
         let memory = self.0.memory.lock();
         let formation = memory.formation;
         let opened = Opened {
+            node,
             vote: memory.vote.as_ref().map(witness::ballot),
             committed: memory.committed.map(witness::mark),
             snapshot: snapshot.map(witness::mark),

@@ -217,7 +217,7 @@ impl Consensus {
         let Store { node, log, snapshots } = store;
         if let Some(witness) = parts.witness {
             let stored = snapshots.newest().and_then(|(meta, _)| meta.last_log_id);
-            log.watch(witness, stored);
+            log.watch(witness, node, stored);
         }
         let clients = Clients::default();
         let (outbox, notices) = notices::channel();

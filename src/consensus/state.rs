@@ -73,10 +73,9 @@ impl State {
         let flags = self.notifications.flags();
         let mut keyspace = self.keyspace.write();
         keyspace.set_flags(flags);
-        let before = keyspace.revision();
+        let before = self.stand.is_taken().then(|| witness::before(&keyspace, entry));
         let mut outcome = keyspace.apply(id.index(), entry);
-        let is_seen = self.stand.is_taken();
-        let deed = is_seen.then(|| witness::deed(entry, &outcome, before, &keyspace));
+        let deed = before.map(|before| witness::deed(entry, &outcome, before, &keyspace));
         drop(keyspace);
         if !outcome.notifications.is_empty() {
             self.notifications.put(flags, std::mem::take(&mut outcome.notifications));

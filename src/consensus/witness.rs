@@ -68,8 +68,10 @@ pub struct Logged {
 }
 
 /// What a log held when it was opened.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Opened {
+    /// The node; the same one as before if it was read from a disk.
+    pub node: NodeId,
     /// The vote.
     pub vote: Option<Ballot>,
     /// The last entry known to be committed.
@@ -98,6 +100,8 @@ pub struct Deed {
     pub entry: Arc<Entry>,
     /// What came of it.
     pub event: Event,
+    /// Whether keys were due when it came, which it removed first.
+    pub is_due: bool,
     /// A hash of all replies, those to waiting clients included.
     pub replies: u64,
     /// The replicated clock afterwards.
@@ -238,7 +242,7 @@ pub(super) fn logged(entry: &LogEntry) -> Logged {
 pub(super) fn deed(
     entry: &Arc<Entry>,
     outcome: &Outcome,
-    before: u64,
+    (before, is_due): (u64, bool),
     keyspace: &Keyspace,
 ) -> Deed {
     let replied =
@@ -247,6 +251,7 @@ pub(super) fn deed(
     Deed {
         entry: Arc::clone(entry),
         event: outcome.event.clone(),
+        is_due,
         replies,
         now: keyspace.now(),
         revision: (before, keyspace.revision()),
@@ -272,6 +277,12 @@ pub(super) fn installed(
         revision: keyspace.revision(),
         sessions: sessions.collect(),
     }))
+}
+
+/// What is to be known of the state before an entry: its revision, and whether the entry finds keys due.
+pub(super) fn before(keyspace: &Keyspace, entry: &Entry) -> (u64, bool) {
+    let is_due = keyspace.next_deadline().is_some_and(|due| due <= keyspace.now().max(entry.at));
+    (keyspace.revision(), is_due)
 }
 
 /// Looks at the state behind an entry.

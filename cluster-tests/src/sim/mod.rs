@@ -4,6 +4,7 @@
 //! datagrams at the same times, in every process.
 
 pub mod host;
+pub mod invariants;
 pub mod view;
 
 use std::sync::Arc;
