@@ -122,7 +122,6 @@ impl Node {
             witness,
         })
         .await?;
-        let notices = consensus.notices();
         let positions = Arc::new(messages::Written(consensus.progress()));
         let pubsub = PubSub::start(config.pubsub.clone(), transport.clone(), generation, positions);
         let inner = Inner {
@@ -142,7 +141,7 @@ impl Node {
         let node = Self(Arc::new(inner));
         let accepting = tokio::spawn(accept(node.clone(), incoming));
         let living = tokio::spawn(lifecycle::run(node.clone(), backup));
-        let telling = tokio::spawn(events::run(node.clone(), notices));
+        let telling = tokio::spawn(events::run(node.clone(), node.consensus().notices()));
         let tasks = (accepting, living, telling, tokio::spawn(notify::run(node.clone())));
         tokio::spawn(lifecycle::watch_failures(node.clone(), tasks));
         Ok(node)
