@@ -26,6 +26,8 @@ use crate::storage::{Error, LogWriter, MemoryLog, Recovered, Write};
 const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// So many entries at most are taken out of the log while others wait for its lock.
 const TAKE_MAX: usize = 1024;
+/// Up to so many bytes of entries are freed at once: for some thousand small ones it does not pay to wake a thread.
+const FREED_AT_ONCE_MAX: usize = 256 * 1024;
 
 /// The numbers under which the disk keeps values. They never change.
 pub(super) const NODE: u8 = 1;
@@ -241,17 +243,21 @@ impl LogStore {
         vec![all, purge, Write::Set { slot: VOTE, value: codec::encode(&vote) }]
     }
 
-    /// Takes entries out, piece by piece, and has them freed by a thread that nobody waits for.
+    /// Takes entries out, piece by piece. Many of them are freed by a thread that nobody waits for, few at once.
     fn take_out(&self, mut take: impl FnMut(&mut MemoryLog<LogEntry>) -> Vec<LogEntry>) {
-        let mut all = Vec::new();
+        let (mut all, mut bytes) = (Vec::new(), 0);
         loop {
-            let taken = take(&mut self.0.memory.lock().log);
+            let mut memory = self.0.memory.lock();
+            let before = memory.log.bytes();
+            let taken = take(&mut memory.log);
+            bytes += before.saturating_sub(memory.log.bytes());
+            drop(memory);
             if taken.is_empty() {
                 break;
             }
             all.push(taken);
         }
-        if !all.is_empty() {
+        if bytes > FREED_AT_ONCE_MAX {
             let _freed = tokio::task::spawn_blocking(move || drop(all));
         }
     }
