@@ -7,7 +7,22 @@ test *ARGS:
     cargo test --workspace {{ARGS}}
 
 sim *ARGS:
-    cargo test --package cluster-tests {{ARGS}}
+    cargo run --profile sim --package cluster-tests -- sim {{ARGS}}
+
+replay SEED *ARGS:
+    cargo run --profile sim --package cluster-tests -- replay --seed {{SEED}} {{ARGS}}
+
+mutants *ARGS:
+    cargo run --release --package cluster-tests -- mutants {{ARGS}}
+
+jepsen *ARGS:
+    cargo run --release --package cluster-tests -- jepsen {{ARGS}}
+
+soak HOURS *ARGS:
+    cargo run --release --package cluster-tests -- soak --hours {{HOURS}} {{ARGS}}
+
+failover *ARGS:
+    cargo run --release --package cluster-tests -- failover --kills 100 --kills-apart 100 --isolations 100 {{ARGS}}
 
 bench *ARGS:
     cargo bench {{ARGS}}

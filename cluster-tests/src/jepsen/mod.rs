@@ -67,6 +67,9 @@ pub struct Line {
     /// Where the history goes; without it, it is kept only if the run does not pass
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// A short run: any one fault of the family is enough, else each kind of it must have happened
+    #[arg(long)]
+    brief: bool,
     /// Exit with 0 if this machine cannot do what the family needs
     #[arg(long)]
     allow_missing: bool,
@@ -130,6 +133,7 @@ pub async fn run(line: &Line) -> Outcome<ExitCode> {
         has_embedded: !line.no_embedded,
         out: line.out.clone(),
         is_soak: false,
+        is_brief: line.brief,
     };
     enter(&setup, line.no_network, line.allow_missing).await
 }
@@ -151,6 +155,7 @@ pub async fn soak(line: &SoakLine) -> Outcome<ExitCode> {
         has_embedded: true,
         out: line.out.clone(),
         is_soak: true,
+        is_brief: false,
     };
     enter(&setup, false, false).await
 }

@@ -52,6 +52,8 @@ pub(super) struct Setup {
     pub(super) out: Option<PathBuf>,
     /// Whether memory and disk are measured and must not grow.
     pub(super) is_soak: bool,
+    /// Whether one kind of the family's faults is enough.
+    pub(super) is_brief: bool,
 }
 
 /// What a run came to.
@@ -241,6 +243,8 @@ impl Run<'_> {
         self.reasons.extend(book.troubles());
         let required = self.nemesis.required(self.setup.nodes);
         let missing = self.field.modes.missing(&required);
+        let missing =
+            if self.setup.is_brief && missing.len() < required.len() { vec![] } else { missing };
         self.reasons.extend(missing.into_iter().map(|mode| format!("never installed: {mode}")));
         self.reasons.extend(panics(self.field.group.folder())?);
         if let Err(failure) = book.recorder.flush() {
