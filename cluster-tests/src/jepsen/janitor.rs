@@ -22,8 +22,10 @@ use crate::history::Outcome as Known;
 
 /// How long a key rests before its last read: longer than any client waits, and long enough to see another fault or two.
 const REST: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(20));
-/// How long a channel rests: its subscribers stay for a while after the last publish.
-const CHANNEL_REST: Duration = Duration::from_secs(18);
+/// How long subscribers stay with a channel after the last publish.
+const LISTENING: Duration = Duration::from_secs(12);
+/// How long a channel rests after that.
+const CHANNEL_REST: Duration = Duration::from_secs(8);
 /// How long the last read waits for its reply.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long the last read is tried; after that the key is judged without it, for the faults may last.
@@ -92,15 +94,16 @@ async fn one(
     mut chance: Chance,
     stop: Arc<AtomicBool>,
 ) {
-    let Retired { workload, key } = retired;
-    let rest = if workload == Workload::PubSub { CHANNEL_REST + PATIENCE_MAX } else { rest };
-    let ripe = Instant::now() + rest.max(PATIENCE_MAX);
-    while Instant::now() < ripe {
-        if stop.load(Ordering::Relaxed) {
-            // It is one of the live keys then.
-            return;
-        }
-        sleep(Duration::from_millis(100)).await;
+    let Retired { workload, key, team } = retired;
+    let is_channel = workload == Workload::PubSub;
+    // When the run stops meanwhile, it is one of the live keys.
+    if is_channel && !pause(LISTENING, &stop).await {
+        return;
+    }
+    team.hide(&key);
+    let rest = if is_channel { CHANNEL_REST } else { rest };
+    if !pause(rest.max(PATIENCE_MAX), &stop).await {
+        return;
     }
     let deadline = Instant::now() + TRIES;
     let mut wire = None;
@@ -128,6 +131,15 @@ async fn one(
     if let Some(mut wire) = wire {
         drop::<Told>(wire.ask(words(&["DEL", &key]), PATIENCE).await);
     }
+}
+
+/// Waits; tells whether the run goes on.
+async fn pause(time: Duration, stop: &AtomicBool) -> bool {
+    let until = Instant::now() + time;
+    while Instant::now() < until && !stop.load(Ordering::Relaxed) {
+        sleep(Duration::from_millis(100)).await;
+    }
+    !stop.load(Ordering::Relaxed)
 }
 
 /// Reads all of a key once; tells whether that was answered.

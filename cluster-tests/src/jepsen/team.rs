@@ -31,8 +31,6 @@ const PATIENCE: (Duration, Duration) = (Duration::from_millis(1000), Duration::f
 pub(super) const PATIENCE_MAX: Duration = Duration::from_secs(5);
 /// How long a client stays away from its own node after an error there.
 const AWAY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(3000));
-/// How long a key that is no longer used is still shown to subscribers.
-const FADING: Duration = Duration::from_secs(8);
 /// How far a client may be behind its pace and still catch up.
 const BEHIND_MAX: Duration = Duration::from_secs(3);
 
@@ -41,6 +39,7 @@ const BEHIND_MAX: Duration = Duration::from_secs(3);
 pub(super) struct Retired {
     pub(super) workload: Workload,
     pub(super) key: String,
+    pub(super) team: Arc<Team>,
 }
 
 #[derive(Debug)]
@@ -65,8 +64,8 @@ pub(super) struct Team {
 #[derive(Debug, Default)]
 struct Spots {
     now: Vec<Spot>,
-    /// Those that were in use, and since when they are not.
-    fading: Vec<(String, Instant)>,
+    /// Those that were in use until lately.
+    fading: Vec<String>,
 }
 
 impl Team {
@@ -85,6 +84,18 @@ impl Team {
     /// Gives the keys in use, as they change.
     pub(super) fn keys(&self) -> watch::Receiver<Vec<String>> {
         self.shown.subscribe()
+    }
+
+    fn show(&self, spots: &Spots) {
+        let now = spots.now.iter().map(|spot| spot.key.clone());
+        self.shown.send_replace(now.chain(spots.fading.iter().cloned()).collect());
+    }
+
+    /// Shows a retired key no longer.
+    pub(super) fn hide(&self, key: &str) {
+        let mut spots = self.spots.lock().unwrap_or_else(PoisonError::into_inner);
+        spots.fading.retain(|other| other != key);
+        self.show(&spots);
     }
 
     /// Shows no keys any more.
@@ -117,7 +128,7 @@ impl Team {
     }
 
     /// Draws the next call.
-    fn draw(&self, chance: &mut Chance) -> (usize, String, Call) {
+    fn draw(self: &Arc<Self>, chance: &mut Chance) -> (usize, String, Call) {
         let mut spots = self.spots.lock().unwrap_or_else(PoisonError::into_inner);
         let place = chance.below(spots.now.len());
         let mut old = None;
@@ -130,15 +141,11 @@ impl Team {
             (spot.key.clone(), call)
         });
         if let Some(key) = old {
-            let now = Instant::now();
-            spots.fading.retain(|(_, since)| now.duration_since(*since) < FADING);
-            spots.fading.push((key.clone(), now));
-            let fading = spots.fading.iter().map(|(key, _)| key.clone());
-            self.shown.send_replace(
-                spots.now.iter().map(|spot| spot.key.clone()).chain(fading).collect(),
-            );
+            spots.fading.push(key.clone());
+            self.show(&spots);
             // Nobody takes it any more once the run ends; then the key counts as live.
-            drop(self.retired.try_send(Retired { workload: self.workload, key }));
+            let (workload, team) = (self.workload, Arc::clone(self));
+            drop(self.retired.try_send(Retired { workload, key, team }));
         }
         drop(spots);
         let (key, call) = drawn.unwrap_or_else(|| (String::new(), Call::Read));
@@ -226,6 +233,8 @@ impl Member {
         };
         match opened {
             Ok(mut wire) => {
+                // What is published through one connection stays in order; no more is promised.
+                self.number = self.team.book.client();
                 if self.team.workload == Workload::Bound {
                     let bind = words(&["QUORATE.BIND", "ON", "NODE"]);
                     if !matches!(wire.ask(bind, self.patience).await, Told::Reply(_)) {

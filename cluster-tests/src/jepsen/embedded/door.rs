@@ -94,7 +94,7 @@ impl Guest {
             (b"PUBLISH", [channel, payload]) => {
                 match self.node.publish(Kind::Channel, channel, payload.clone()) {
                     Ok(count) => to.integer(i64::try_from(count.await).unwrap_or(i64::MAX)),
-                    Err(error) => to.error(&error.to_string()),
+                    Err(error) => to.error(&format!("CLUSTERDOWN {error}")),
                 }
             }
             (b"SUBSCRIBE", [channel]) => self.subscribe(channel, &mut to).await,
@@ -127,7 +127,7 @@ impl Guest {
                     to.error("CLUSTERDOWN this node has stopped");
                 }
             }
-            Err(error) => to.error(&error.to_string()),
+            Err(error) => to.error(&format!("CLUSTERDOWN {error}")),
         }
     }
 
