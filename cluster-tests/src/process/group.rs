@@ -371,14 +371,16 @@ impl Group {
         let mut leaving = Vec::new();
         for slot in slots {
             let mut node = self.take(*slot)?;
-            self.diary.note(*slot, Happening::Left);
+            // Its session ends now, but it answers until it is gone: what is bound through it meanwhile is still its own.
+            self.diary.note(*slot, Happening::SessionEnded);
             node.process.signal(Signal::Term)?;
             self.hide(*slot);
-            leaving.push(node);
+            leaving.push((*slot, node));
         }
         let mut times = Vec::new();
-        for node in &mut leaving {
+        for (slot, node) in &mut leaving {
             let status = node.process.wait(LEAVE_DEADLINE).await?;
+            self.diary.note(*slot, Happening::Left);
             if status.code() != Some(0) {
                 let text = format!("a leave ended with {status}; {}", node.process.log_end());
                 return Err(Failure::new(text));
