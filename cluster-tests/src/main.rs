@@ -125,9 +125,29 @@ struct ScriptLine {
     files: Vec<std::path::PathBuf>,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let result = match Line::parse().tool {
+fn main() -> ExitCode {
+    let tool = Line::parse().tool;
+    // No runtime but its own in a process that repeats a seed: tokio's generators count their threads for the whole process.
+    if let Tool::Sim { seed, nodes, seconds } = tool {
+        let simulated = std::thread::spawn(move || cluster_tests::sim::run(seed, nodes, seconds));
+        let ended = simulated.join().unwrap_or_else(|_| Err(Failure::new("the run panicked")));
+        return code(ended.map(|()| ExitCode::SUCCESS));
+    }
+    match tokio::runtime::Runtime::new() {
+        Ok(runtime) => code(runtime.block_on(run(tool))),
+        Err(error) => code(Err(error.into())),
+    }
+}
+
+fn code(result: Outcome<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|failure| {
+        eprintln!("cluster-tests: {failure}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run(tool: Tool) -> Outcome<ExitCode> {
+    match tool {
         Tool::Failover(line) => run_failover(&line).await,
         Tool::Report(line) => report::run(&line).map(|()| ExitCode::SUCCESS),
         Tool::Counters(line) => run_counters(&line).await,
@@ -148,12 +168,7 @@ async fn main() -> ExitCode {
         Tool::FanoutProgram(line) => fanout::embed::run(&line).await,
         Tool::Rounds(line) => unless_told_to_stop(rounds::run(&line)).await,
         Tool::Traffic(line) => run_traffic(&line).await,
-        Tool::Sim { seed, nodes, seconds } => {
-            std::thread::spawn(move || cluster_tests::sim::run(seed, nodes, seconds))
-                .join()
-                .expect("ran")
-                .map(|()| ExitCode::SUCCESS)
-        }
+        Tool::Sim { .. } => Err(Failure::new("a simulation runs where no runtime is")),
         Tool::Mutants(line) => mutants::run(&line).map(|()| ExitCode::SUCCESS),
         Tool::Slow(line) => slow::run(&line).await,
         Tool::Requests(line) => requests::run(&line).await,
@@ -161,11 +176,7 @@ async fn main() -> ExitCode {
         Tool::Check(line) => check::run_program(&line),
         Tool::With(line) => with_servers(&line).await,
         Tool::Script(line) => run_scripts(&line).await,
-    };
-    result.unwrap_or_else(|failure| {
-        eprintln!("cluster-tests: {failure}");
-        ExitCode::FAILURE
-    })
+    }
 }
 
 async fn run_traffic(line: &traffic::Line) -> Outcome<ExitCode> {
