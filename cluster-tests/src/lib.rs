@@ -8,6 +8,8 @@
 pub mod bound;
 pub mod chance;
 pub mod check;
+#[cfg(test)]
+mod checklist;
 pub mod client;
 pub mod counters;
 pub mod disks;
