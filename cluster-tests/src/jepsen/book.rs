@@ -36,6 +36,8 @@ impl Counts {
 #[derive(Debug, Default)]
 struct Pages {
     keys: BTreeMap<String, Vec<Line>>,
+    /// What comes to these is too late to be judged; nothing does that is waited for.
+    judged: BTreeSet<String>,
     /// What concerns no key: faults, processes, losses.
     background: Vec<Line>,
     counts: BTreeMap<Workload, Counts>,
@@ -103,7 +105,7 @@ impl Book {
         let mut pages = self.pages();
         if let Some(lines) = pages.keys.get_mut(key) {
             lines.push(line);
-        } else {
+        } else if !pages.judged.contains(key) {
             pages.keys.insert(key.to_owned(), vec![line]);
         }
     }
@@ -233,6 +235,7 @@ impl Book {
     pub(super) fn take(&self, workload: Workload, key: &str) -> Vec<Line> {
         let mut pages = self.pages();
         let own = pages.keys.remove(key).unwrap_or_default();
+        pages.judged.insert(key.to_owned());
         let first = own.iter().map(began).min().unwrap_or(0).saturating_sub(BEFORE);
         let concerns = |line: &&Line| match workload {
             Workload::Bound | Workload::Expiry => {

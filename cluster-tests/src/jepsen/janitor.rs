@@ -21,7 +21,7 @@ use crate::door::{Door, another};
 use crate::history::Outcome as Known;
 
 /// How long a key rests before its last read: longer than any client waits, and long enough to see another fault or two.
-const REST: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(20));
+const REST: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(30));
 /// How long subscribers stay with a channel after the last publish.
 const LISTENING: Duration = Duration::from_secs(12);
 /// How long a channel rests after that.
@@ -104,6 +104,12 @@ async fn one(
     let rest = if is_channel { CHANNEL_REST } else { rest };
     if !pause(rest.max(PATIENCE_MAX), &stop).await {
         return;
+    }
+    // A subscriber at a node that is paused has yet to hear what waits there.
+    while !bench.book.subscribed(&key).is_empty() {
+        if !pause(Duration::from_secs(1), &stop).await {
+            return;
+        }
     }
     let deadline = Instant::now() + TRIES;
     let mut wire = None;

@@ -27,8 +27,8 @@ const SPOTS: usize = 4;
 const UNKNOWN_MAX: usize = 8;
 /// How long a client waits for a reply: it differs, so that some give up during a fault and some get their reply after it.
 const PATIENCE: (Duration, Duration) = (Duration::from_millis(1000), Duration::from_millis(4000));
-/// The longest patience, after which no operation is under way.
-pub(super) const PATIENCE_MAX: Duration = Duration::from_secs(5);
+/// After so long no operation is under way: the longest has three parts, each with the longest patience.
+pub(super) const PATIENCE_MAX: Duration = Duration::from_secs(15);
 /// How long a client stays away from its own node after an error there.
 const AWAY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(3000));
 /// How far a client may be behind its pace and still catch up.

@@ -94,3 +94,39 @@ impl Sum {
         each.collect::<Vec<_>>().join(", ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::book::{Book, operation};
+    use super::*;
+    use crate::history::{Answer, Call, Outcome as Known};
+
+    fn judged(read: Option<u64>) -> Sum {
+        let book = Book::new();
+        let steps = [
+            (1, Call::Write(7), (10, 20), Answer::None),
+            (2, Call::Read, (30, 40), Answer::Value(read)),
+        ];
+        for (client, call, times, answer) in steps {
+            let done = operation(client, 1, "register-1", call, times, Known::Ok(answer));
+            book.operation(Workload::Register, done);
+        }
+        let mut sum = Sum::default();
+        sum.add(of_key(Workload::Register, &book.take(Workload::Register, "register-1")));
+        assert!(book.live_keys().is_empty());
+        sum
+    }
+
+    #[test]
+    fn a_stale_read_is_found_and_a_right_one_is_not() {
+        let sum = judged(Some(7));
+        assert_eq!((sum.keys, sum.found, sum.is_unknown), (1, 0, false));
+        assert!(judged(None).found > 0);
+    }
+
+    #[test]
+    fn of_several_ends_the_worst_counts() {
+        assert!(End::Invalid > End::Unknown && End::Unknown > End::Rejected);
+        assert!(End::Rejected > End::LeftOut && End::LeftOut > End::Valid);
+    }
+}
