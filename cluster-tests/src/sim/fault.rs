@@ -33,6 +33,10 @@ pub enum Kind {
     Duplication,
     /// They overtake each other.
     Reordering,
+    /// They arrive changed.
+    Corruption,
+    /// Long ones vanish.
+    LongOnesVanish,
     /// The process is stopped and continued.
     Pause,
     /// The process is killed; what the system had of its writes stays.
@@ -67,7 +71,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Isolate,
         Self::Halves,
         Self::MinorityThird,
@@ -79,6 +83,8 @@ impl Kind {
         Self::Delay,
         Self::Duplication,
         Self::Reordering,
+        Self::Corruption,
+        Self::LongOnesVanish,
         Self::Pause,
         Self::Kill,
         Self::PowerCut,

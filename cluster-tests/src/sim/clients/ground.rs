@@ -186,7 +186,9 @@ impl Ground {
         let Some(keys) = keys.get_mut(&workload) else { return String::new() };
         let place = chance.below(keys.len());
         let Some(key) = keys.get_mut(place) else { return String::new() };
-        if key.operations >= OPERATIONS_MAX || key.unknown >= UNKNOWN_MAX {
+        let is_spent = key.operations >= OPERATIONS_MAX || key.unknown >= UNKNOWN_MAX;
+        // A channel stays, so that those who listen to it hear what is published.
+        if is_spent && workload != Workload::PubSub {
             *key = self.fresh_key(workload);
         }
         key.operations += 1;
