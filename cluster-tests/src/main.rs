@@ -22,7 +22,7 @@ use cluster_tests::process::{Cluster, RedisServer, redis_server};
 use cluster_tests::requests;
 use cluster_tests::script::{self, Flavour, Target};
 use cluster_tests::survivor;
-use cluster_tests::{counters, fleet, leaves, report, rolling, rounds, slow, traffic};
+use cluster_tests::{counters, fleet, leaves, report, rolling, rounds, sim, slow, traffic};
 
 #[derive(Debug, Parser)]
 #[command(about = "Tests whole clusters from outside")]
@@ -33,8 +33,13 @@ struct Line {
 
 #[derive(Debug, Subcommand)]
 enum Tool {
-    /// Runs whole nodes in one thread
-    Sim { seed: u64, nodes: usize, seconds: u64 },
+    /// Runs whole clusters on simulated machines, each from a seed and in a process of its own
+    Sim(sim::Line),
+    /// Repeats a seed of `sim`, and tells what happens
+    Replay(sim::ReplayLine),
+    /// One seed in this process; a part of `sim`
+    #[command(hide = true)]
+    SimSeed(sim::SeedLine),
     /// Kills the leader under load, again and again, and measures how long no write is answered
     Failover(failover::Line),
     /// Shows a history as a page with plots
@@ -128,11 +133,11 @@ struct ScriptLine {
 fn main() -> ExitCode {
     let tool = Line::parse().tool;
     // No runtime but its own in a process that repeats a seed: tokio's generators count their threads for the whole process.
-    if let Tool::Sim { seed, nodes, seconds } = tool {
-        let simulated = std::thread::spawn(move || cluster_tests::sim::run(seed, nodes, seconds));
-        let ended = simulated.join().unwrap_or_else(|_| Err(Failure::new("the run panicked")));
-        return code(ended.map(|()| ExitCode::SUCCESS));
-    }
+    let tool = match tool {
+        Tool::Replay(line) => return code(sim::replay(&line)),
+        Tool::SimSeed(line) => return code(sim::seed(&line)),
+        other => other,
+    };
     match tokio::runtime::Runtime::new() {
         Ok(runtime) => code(runtime.block_on(run(tool))),
         Err(error) => code(Err(error.into())),
@@ -168,8 +173,11 @@ async fn run(tool: Tool) -> Outcome<ExitCode> {
         Tool::FanoutProgram(line) => fanout::embed::run(&line).await,
         Tool::Rounds(line) => unless_told_to_stop(rounds::run(&line)).await,
         Tool::Traffic(line) => run_traffic(&line).await,
-        Tool::Sim { .. } => Err(Failure::new("a simulation runs where no runtime is")),
         Tool::Mutants(line) => mutants::run(&line).map(|()| ExitCode::SUCCESS),
+        Tool::Sim(line) => sim::run_fleet(&line).await,
+        Tool::Replay(_) | Tool::SimSeed(_) => {
+            Err(Failure::new("a simulation runs where no runtime is"))
+        }
         Tool::Slow(line) => slow::run(&line).await,
         Tool::Requests(line) => requests::run(&line).await,
         Tool::RequestPeer(line) => requests::peer::run(&line).await,

@@ -195,8 +195,8 @@ impl World {
                     self.seats[number].id = None;
                 }
                 // One that may not go stays.
-                self.seats[number].is_wanted = self.seats[number].leaves_since.is_none()
-                    && self.hosts[number].is_alive();
+                self.seats[number].is_wanted =
+                    self.seats[number].leaves_since.is_none() && self.hosts[number].is_alive();
             }
             Effect::Cuts(_) | Effect::Flaps(..) | Effect::Links(..) | Effect::Rolling(_) => {}
             Effect::Done => return,
@@ -241,19 +241,26 @@ impl World {
         let leader = self.leader().filter(|number| alive.contains(number));
         let with = |role: Role| -> Vec<usize> {
             let statuses = self.statuses().into_iter();
-            let fitting = statuses.filter(|(number, s)| s.raft.role == role && Some(*number) != leader);
+            let fitting =
+                statuses.filter(|(number, s)| s.raft.role == role && Some(*number) != leader);
             fitting.map(|(number, _)| number).filter(|number| alive.contains(number)).collect()
         };
         let some = match target {
             Target::Leader => leader.map(|leader| vec![leader]),
             Target::Follower => Some(with(Role::Follower)).filter(|found| !found.is_empty()),
             Target::Observer => Some(with(Role::Observer)).filter(|found| !found.is_empty()),
-            Target::Machine(number) => return if number < self.hosts.len() { vec![number] } else { vec![] },
+            Target::Machine(number) => {
+                return if number < self.hosts.len() { vec![number] } else { vec![] };
+            }
             Target::One | Target::Minority | Target::Majority | Target::All => None,
         };
         let from = some.unwrap_or_else(|| alive.clone());
         let count = match target {
-            Target::Leader | Target::Follower | Target::Observer | Target::One | Target::Machine(_) => 1,
+            Target::Leader
+            | Target::Follower
+            | Target::Observer
+            | Target::One
+            | Target::Machine(_) => 1,
             Target::Minority => alive.len().saturating_sub(1) / 2,
             Target::Majority => alive.len() / 2 + 1,
             Target::All => alive.len(),
@@ -405,14 +412,14 @@ impl World {
         let pairs = all.clone().flat_map(|from| all.clone().map(move |to| (from, to)));
         let meets = |(from, to): &(usize, usize)| {
             from != to
-                && (is_everywhere
-                    || targets.contains(from)
-                    || is_both_ways && targets.contains(to))
+                && (is_everywhere || targets.contains(from) || is_both_ways && targets.contains(to))
         };
         let pairs: Vec<_> = pairs.filter(meets).collect();
         let what = match kind {
             Kind::Loss => format!("{} of 1", link.loss),
-            Kind::Delay | Kind::Reordering => format!("{:?} to {:?}", link.delay, link.delay + link.jitter),
+            Kind::Delay | Kind::Reordering => {
+                format!("{:?} to {:?}", link.delay, link.delay + link.jitter)
+            }
             Kind::Duplication => format!("{} of 1", link.duplication),
             Kind::Corruption => format!("{} of 1", link.corruption),
             _ => format!("longer than {} bytes", link.size_max),
@@ -479,7 +486,10 @@ impl World {
         }
         self.kill(number, Survival::Everything, self.now + length);
         let disk = self.hosts[number].disk()?.clone();
-        let name = self.chance.pick(&disk.list().ok()?.iter().map(String::as_str).collect::<Vec<_>>())?.to_owned();
+        let name = self
+            .chance
+            .pick(&disk.list().ok()?.iter().map(String::as_str).collect::<Vec<_>>())?
+            .to_owned();
         let size = disk.contents(&name)?.len();
         let (offset, bit) = (self.chance.below(size), self.chance.below(8));
         let is_flipped = disk.flip_bit(&name, offset as u64, u8::try_from(bit).unwrap_or(0));

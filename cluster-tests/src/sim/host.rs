@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use quorate::host::{MemoryHost, Place};
@@ -18,6 +18,7 @@ use quorate::{Config, Node};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use super::view::HostView;
 use crate::failure::Failure;
 
 /// How far the simulation goes in one step.
@@ -38,6 +39,8 @@ struct Process {
     stopped: watch::Receiver<Option<String>>,
     /// Whether the node has left on purpose.
     left: watch::Sender<bool>,
+    /// Whether it was told to: the program around it asks for nothing more.
+    leaves: Arc<AtomicBool>,
 }
 
 /// One simulated machine.
@@ -106,7 +109,8 @@ impl Host {
         });
         let (left, is_paused, missed) = (watch::Sender::new(false), false, Duration::ZERO);
         self.incarnation += 1;
-        self.process = Some(Process { runtime, node, is_paused, missed, stopped, left });
+        let leaves = Arc::default();
+        self.process = Some(Process { runtime, node, is_paused, missed, stopped, left, leaves });
         Ok(())
     }
 
@@ -158,12 +162,19 @@ impl Host {
     /// Begins to leave the cluster as planned; see [`Host::has_left`].
     pub fn leave(&self) {
         if let Some(process) = &self.process {
+            process.leaves.store(true, Ordering::Relaxed);
             let (node, left) = (process.node.clone(), process.left.clone());
             let _leaving = process.runtime.spawn(async move {
                 node.leave().await;
                 left.send_replace(true);
             });
         }
+    }
+
+    /// Tells the program around the node whether it is on its way out.
+    #[must_use]
+    pub fn leaves(&self) -> Arc<AtomicBool> {
+        self.process.as_ref().map(|process| Arc::clone(&process.leaves)).unwrap_or_default()
     }
 
     /// Tells whether the node has left and its process has nothing more to do.
@@ -194,6 +205,19 @@ impl Host {
     #[must_use]
     pub fn node(&self) -> Option<&Node> {
         self.process.as_ref().map(|process| &process.node)
+    }
+
+    /// What an observer sees of it.
+    #[must_use]
+    pub fn view(&self) -> HostView<'_> {
+        HostView {
+            number: self.number,
+            address: self.address,
+            incarnation: self.incarnation,
+            is_durable: self.disk.is_some(),
+            is_paused: self.is_paused(),
+            node: self.node(),
+        }
     }
 
     /// The disk, if it has one.

@@ -224,16 +224,13 @@ impl Setup {
         cluster.session_timeout = millis(self.times.session);
         cluster.voter_replace_after = millis(self.times.replace_after);
         config.consensus.request_timeout = millis(self.request_timeout);
-        config.consensus.snapshot_log_bytes = bytesize_of(self.snapshot_log_bytes);
-        config.pubsub.prune_after = self.prune_after.into();
+        if let Ok(size) = format!("{}B", self.snapshot_log_bytes).parse() {
+            config.consensus.snapshot_log_bytes = size;
+        }
+        config.pubsub.prune_after = self.prune_after;
         config.pubsub.prunes_max = self.prunes_max;
         config
     }
-}
-
-/// A size, of the type that the configuration has.
-fn bytesize_of<T: From<u64>>(bytes: u64) -> T {
-    bytes.into()
 }
 
 fn draw_times(chance: &mut Chance) -> Times {

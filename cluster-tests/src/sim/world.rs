@@ -18,7 +18,7 @@ use super::clients;
 use super::clients::ground::Ground;
 use super::host::{Host, STEP};
 use super::setup::Setup;
-use super::view::{HostView, View};
+use super::view::View;
 use crate::chance::Chance;
 use crate::history::{Happening, Line};
 
@@ -149,18 +149,7 @@ impl World {
     /// What an observer sees now.
     #[must_use]
     pub fn view(&self) -> View<'_> {
-        let host = |host: &Host| -> HostView<'_> {
-            HostView {
-                number: host.number,
-                address: host.address,
-                incarnation: host.incarnation,
-                is_durable: host.disk().is_some(),
-                is_paused: host.is_paused(),
-                node: host.node(),
-            }
-        };
-        // The closure borrows nothing but its argument.
-        View { now: self.now, hosts: self.hosts.iter().map(host).collect() }
+        View { now: self.now, hosts: self.hosts.iter().map(Host::view).collect() }
     }
 
     /// What the nodes say, by machine.
@@ -348,9 +337,7 @@ impl World {
 
     /// Tells whether the nodes on these machines may be lost for good, all of them, and no voter's majority with them.
     pub(super) fn may_lose(&self, numbers: &[usize]) -> bool {
-        let kept = |number: &usize| {
-            !numbers.contains(number) && !self.seats[*number].is_suspect
-        };
+        let kept = |number: &usize| !numbers.contains(number) && !self.seats[*number].is_suspect;
         let kept = (0..self.seats.len()).filter(kept).filter_map(|n| self.seats[n].id);
         let kept: BTreeSet<NodeId> = kept.collect();
         let views: Vec<Vec<NodeId>> = self.statuses().into_iter().map(|(_, s)| s.voters).collect();

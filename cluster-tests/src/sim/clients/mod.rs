@@ -8,11 +8,13 @@ mod listen;
 pub mod perform;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use quorate::node::Consistency;
-use quorate::command::{Operation, Request};
 use quorate::Node;
+use quorate::command::{Operation, Request};
+use quorate::node::Consistency;
 
 use self::ground::Ground;
 use super::host::Host;
@@ -38,6 +40,7 @@ pub fn start(host: &Host, setup: &Setup, ground: &Ground, chance: &mut Chance) {
             field: u32::try_from(ground.value()).unwrap_or(u32::MAX),
             read: BTreeMap::new(),
             counted: BTreeMap::new(),
+            leaves: host.leaves(),
         };
         host.spawn(|node| client.run(node));
     }
@@ -62,6 +65,8 @@ struct Client {
     read: BTreeMap<String, Option<u64>>,
     /// What local reads of counters gave last.
     counted: BTreeMap<String, i64>,
+    /// Whether the node is on its way out.
+    leaves: Arc<AtomicBool>,
 }
 
 impl Client {
@@ -69,7 +74,7 @@ impl Client {
         node.ready().await;
         let everybody = self.setup.nodes * self.setup.clients;
         let pause = u64::try_from(everybody).unwrap_or(1) * 2_000 / self.setup.rate.max(1);
-        while !self.ground.is_stopping() {
+        while !self.ground.is_stopping() && !self.leaves.load(Ordering::Relaxed) {
             // Several at once now and then, so that operations overlap.
             if !odds(&mut self.chance, 25) {
                 let pause = Duration::from_millis(pause * 4 / 3);
@@ -124,7 +129,7 @@ impl Client {
         let dice = self.chance.below(100);
         let known = self.ground.remembered(workload, key, &mut self.chance);
         let field = u32::try_from(self.chance.below(FIELDS)).unwrap_or(0);
-        let mut fresh = || {
+        let fresh = || {
             let value = self.ground.value();
             self.ground.remember(workload, key, value);
             value
@@ -133,9 +138,7 @@ impl Client {
             Workload::Register => match dice {
                 0..40 => Call::Read,
                 40..65 => Call::Write(fresh()),
-                65..95 => {
-                    Call::Cas { from: self.read.get(key).copied().flatten(), to: fresh() }
-                }
+                65..95 => Call::Cas { from: self.read.get(key).copied().flatten(), to: fresh() },
                 _ => Call::Delete,
             },
             Workload::Set => match (dice, known) {

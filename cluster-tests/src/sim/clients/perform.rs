@@ -141,7 +141,8 @@ pub fn answer(call: &Call, reply: &Reply) -> Option<Answer> {
         (Call::Count, reply) => Answer::Number(i64::try_from(value(reply)?.unwrap_or(0)).ok()?),
         (Call::Write(_) | Call::WriteFor { .. }, Reply::Ok) => Answer::None,
         (Call::Increment(_) | Call::Append(_), Reply::Integer(number)) => Answer::Number(*number),
-        (Call::Range, Reply::Array(items)) | (Call::Members, Reply::Array(items) | Reply::Set(items)) => {
+        (Call::Range, Reply::Array(items))
+        | (Call::Members, Reply::Array(items) | Reply::Set(items)) => {
             let values: Option<Vec<u64>> = items.iter().map(|item| value(item).flatten()).collect();
             Answer::Values(values?)
         }
