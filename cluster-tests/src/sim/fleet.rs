@@ -85,7 +85,6 @@ struct Tally {
 ///
 /// # Errors
 /// When no process can be started.
-#[expect(clippy::disallowed_methods, reason = "real time is what the budget is of")]
 pub async fn run(line: &Line) -> Outcome<ExitCode> {
     let count = line.from..line.from.saturating_add(line.count);
     let mut seeds = line.seeds.clone().unwrap_or(count);
