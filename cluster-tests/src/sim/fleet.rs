@@ -74,6 +74,7 @@ struct Tally {
     unknown: u64,
     heard: u64,
     elections: u64,
+    judged: u64,
     datagrams: u64,
     nodes: BTreeMap<usize, u64>,
     faults: BTreeMap<String, u64>,
@@ -180,6 +181,7 @@ impl Tally {
         self.unknown += report.unknown;
         self.heard += report.heard;
         self.elections += report.elections;
+        self.judged += report.judged;
         self.datagrams += report.datagrams;
         *self.nodes.entry(report.nodes).or_default() += 1;
         for (kind, count) in &report.faults {
@@ -215,6 +217,7 @@ impl Tally {
         figure(format!("messages heard: {}", self.heard));
         figure(format!("datagrams: {}", self.datagrams));
         figure(format!("elections: {}", self.elections));
+        figure(format!("votes, entries and applications judged: {}", self.judged));
         figure(format!("nodes at first (seeds): {}", nodes.join(", ")));
         figure(format!("faults: {}", list(&self.faults)));
         figure(format!("faults that could not be: {}", list(&self.skipped)));

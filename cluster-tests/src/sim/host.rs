@@ -18,6 +18,7 @@ use quorate::{Config, Node};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use super::invariants::Eyes;
 use super::view::HostView;
 use crate::failure::Failure;
 
@@ -75,6 +76,7 @@ impl Host {
     ///
     /// # Errors
     /// When the node does not start.
+    #[expect(clippy::too_many_arguments, reason = "these are what surrounds a process")]
     pub fn start(
         &mut self,
         network: &MemoryNetwork,
@@ -82,6 +84,7 @@ impl Host {
         config: Config,
         now: Duration,
         rng_seed: [u8; 32],
+        eyes: &Eyes,
     ) -> Result<(), Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -91,14 +94,14 @@ impl Host {
         let socket = Socket::Simulated(network.socket(self.address));
         let disk = self.disk.clone().map(|disk| -> Arc<dyn Disk> { Arc::new(disk) });
         let locks = Place::Memory(locks.clone());
+        let witness = Some(eyes.open(self.number, self.incarnation + 1));
         let node = runtime.block_on(async move {
             let true_clock = Clock::simulated(Timestamp::from_millis(EPOCH).saturating_add(now));
             let clock = Clock::new(move || {
                 let skew = skew.load(Ordering::Relaxed);
                 Timestamp::from_millis(true_clock.now().as_millis().saturating_add_signed(skew))
             });
-            Node::assemble(config, Parts { socket, clock, rng_seed, locks, disk, witness: None })
-                .await
+            Node::assemble(config, Parts { socket, clock, rng_seed, locks, disk, witness }).await
         });
         let node = node.map_err(|error| Failure::new(error.to_string()))?;
         let (stop, stopped) = watch::channel(None);

@@ -50,6 +50,8 @@ pub struct Report {
     pub skipped: BTreeMap<String, u64>,
     /// How many terms had a leader.
     pub elections: u64,
+    /// How many votes, entries and applications the invariants were held to.
+    pub judged: u64,
     /// How many datagrams were sent.
     pub datagrams: u64,
     /// A hash of all datagrams' times, addresses, lengths and fates.
@@ -163,6 +165,7 @@ fn of_world(world: &World, lines: &[Line]) -> Report {
         faults: world.installed.clone(),
         skipped: world.skipped.clone(),
         elections: world.elections() as u64,
+        judged: world.judged(),
         datagrams: trace.sent,
         trace: trace.digest,
         ..Report::default()

@@ -17,6 +17,7 @@ use super::chaos::Active;
 use super::clients;
 use super::clients::ground::Ground;
 use super::host::{Host, STEP};
+use super::invariants::Invariants;
 use super::setup::Setup;
 use super::view::View;
 use crate::chance::Chance;
@@ -69,6 +70,7 @@ pub struct World {
     pub(super) installed: BTreeMap<String, u64>,
     pub(super) skipped: BTreeMap<String, u64>,
     locks: Vec<MemoryHost>,
+    invariants: Invariants,
     /// The last things that happened.
     events: VecDeque<String>,
     is_verbose: bool,
@@ -106,6 +108,7 @@ impl World {
             installed: BTreeMap::new(),
             skipped: BTreeMap::new(),
             locks,
+            invariants: Invariants::default(),
             events: VecDeque::new(),
             is_verbose,
             findings: Vec::new(),
@@ -121,6 +124,10 @@ impl World {
         self.network.advance_to(self.now);
         for host in &mut self.hosts {
             host.step();
+        }
+        let view = View { now: self.now, hosts: self.hosts.iter().map(Host::view).collect() };
+        for finding in self.invariants.observe(&view) {
+            self.find(finding.to_string());
         }
         if self.is_at(CARE) {
             self.care();
@@ -197,6 +204,12 @@ impl World {
     #[must_use]
     pub fn events(&self) -> Vec<String> {
         self.events.iter().cloned().collect()
+    }
+
+    /// How much the invariants have judged.
+    #[must_use]
+    pub const fn judged(&self) -> u64 {
+        self.invariants.judged()
     }
 
     /// How many terms had a leader.
@@ -286,7 +299,9 @@ impl World {
         let config = self.setup.config(number, address, seeds);
         let rng_seed = self.chance.bytes();
         let locks = &self.locks[number];
-        let started = self.hosts[number].start(&self.network, locks, config, self.now, rng_seed);
+        let eyes = self.invariants.eyes();
+        let host = &mut self.hosts[number];
+        let started = host.start(&self.network, locks, config, self.now, rng_seed, &eyes);
         let seat = &mut self.seats[number];
         seat.start_at = None;
         seat.has_disk_fault = false;
