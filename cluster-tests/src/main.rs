@@ -133,11 +133,12 @@ struct ScriptLine {
 fn main() -> ExitCode {
     let tool = Line::parse().tool;
     // No runtime but its own in a process that repeats a seed: tokio's generators count their threads for the whole process.
-    let tool = match tool {
-        Tool::Replay(line) => return code(sim::replay(&line)),
-        Tool::SimSeed(line) => return code(sim::seed(&line)),
-        other => other,
-    };
+    if let Tool::Replay(line) = &tool {
+        return code(sim::replay(line));
+    }
+    if let Tool::SimSeed(line) = &tool {
+        return code(sim::seed(line));
+    }
     match tokio::runtime::Runtime::new() {
         Ok(runtime) => code(runtime.block_on(run(tool))),
         Err(error) => code(Err(error.into())),

@@ -73,6 +73,12 @@ impl World {
         true
     }
 
+    /// Tells whether the disk of a machine is made to fail now.
+    pub(super) fn is_disk_spoilt(&self, number: usize) -> bool {
+        let spoils = |active: &Active| matches!(active.effect, Effect::Disk(of) if of == number);
+        self.active.iter().any(spoils)
+    }
+
     /// How many faults are there.
     #[must_use]
     pub fn faults_now(&self) -> usize {

@@ -76,7 +76,6 @@ impl Host {
     ///
     /// # Errors
     /// When the node does not start.
-    #[expect(clippy::too_many_arguments, reason = "these are what surrounds a process")]
     pub fn start(
         &mut self,
         network: &MemoryNetwork,

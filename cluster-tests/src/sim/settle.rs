@@ -46,7 +46,7 @@ fn says(world: &World) -> String {
         let (state, reason) = (&status.node.state, &status.node.reason);
         let voters: Vec<_> = status.voters.iter().map(ToString::to_string).collect();
         format!(
-            "n{number} {} {state:?} {reason:?} {:?} term {} applied {} of {} voters {} sessions {} decision {:?}",
+            "n{number} {} {state:?} {reason:?} {:?} term {} applied {} of {} voters {} sessions {} knows {:?} decision {:?}",
             status.node.id,
             raft.role,
             raft.term,
@@ -54,6 +54,7 @@ fn says(world: &World) -> String {
             raft.last_log,
             voters.join(" "),
             status.sessions,
+            status.members.iter().filter(|member| member.alive).count(),
             status.manager.as_ref().map(|manager| &manager.decision),
         )
     });

@@ -302,11 +302,14 @@ impl World {
         let eyes = self.invariants.eyes();
         let host = &mut self.hosts[number];
         let started = host.start(&self.network, locks, config, self.now, rng_seed, &eyes);
+        let is_disk_spoilt = self.is_disk_spoilt(number);
         let seat = &mut self.seats[number];
         seat.start_at = None;
-        seat.has_disk_fault = false;
+        seat.has_disk_fault = is_disk_spoilt;
         if let Err(why) = started {
-            if seat.is_suspect {
+            if is_disk_spoilt {
+                self.note(format!("n{number} cannot start: {why}"));
+            } else if seat.is_suspect {
                 self.note(format!("n{number} refuses to start: {why}"));
                 self.wipe(number);
             } else {

@@ -3,6 +3,8 @@
 //! Owns one subscriber that comes and goes. Does not judge what it hears. Invariant: what it heard is in the history before it
 //! listens again.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quorate::Node;
@@ -16,9 +18,15 @@ use crate::chance::Chance;
 use crate::history::{Happening, Line, LossCause};
 
 /// Listens until the process ends.
-pub(super) async fn run(node: Node, ground: Ground, machine: u8, mut chance: Chance) {
+pub(super) async fn run(
+    node: Node,
+    ground: Ground,
+    machine: u8,
+    leaves: Arc<AtomicBool>,
+    mut chance: Chance,
+) {
     node.ready().await;
-    loop {
+    while !leaves.load(Ordering::Relaxed) {
         let mut listener = Listener {
             subscriber: node.subscriber(),
             number: ground.client(),

@@ -45,8 +45,8 @@ pub fn start(host: &Host, setup: &Setup, ground: &Ground, chance: &mut Chance) {
         host.spawn(|node| client.run(node));
     }
     if setup.workloads.contains(&Workload::PubSub) {
-        let (ground, chance) = (ground.clone(), chance.branch());
-        host.spawn(move |node| listen::run(node, ground, machine, chance));
+        let (ground, leaves, chance) = (ground.clone(), host.leaves(), chance.branch());
+        host.spawn(move |node| listen::run(node, ground, machine, leaves, chance));
     }
     let ground = ground.clone();
     host.spawn(move |node| listen::tell_events(node, ground, machine));
@@ -74,11 +74,14 @@ impl Client {
         node.ready().await;
         let everybody = self.setup.nodes * self.setup.clients;
         let pause = u64::try_from(everybody).unwrap_or(1) * 2_000 / self.setup.rate.max(1);
-        while !self.ground.is_stopping() && !self.leaves.load(Ordering::Relaxed) {
+        loop {
             // Several at once now and then, so that operations overlap.
             if !odds(&mut self.chance, 25) {
                 let pause = Duration::from_millis(pause * 4 / 3);
                 tokio::time::sleep(self.chance.between(Duration::ZERO, pause)).await;
+            }
+            if self.ground.is_stopping() || self.leaves.load(Ordering::Relaxed) {
+                return;
             }
             let Some(workload) = self.chance.pick(&self.setup.workloads) else { return };
             self.one(&node, workload).await;
