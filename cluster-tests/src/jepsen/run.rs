@@ -203,9 +203,13 @@ impl Run<'_> {
                 continue;
             }
             let at = self.bench.book.now();
+            // Told before it is there, for keys are judged while it comes about.
+            let coming = Fault::indeterminate(self.setup.family, "on its way", "");
+            self.record(at, None, &coming);
             let fault = self.nemesis.install(&mut self.field).await;
             shown.set(fault.to_string());
             self.record(at, None, &fault);
+            self.record(at, Some(self.bench.book.now()), &coming);
             let (least, most) = self.setup.family.lasts();
             let harm = self.field.chance.between(least, most);
             let held = self.nemesis.hold(&mut self.field, harm).await;
