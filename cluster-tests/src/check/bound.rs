@@ -110,9 +110,9 @@ impl Life {
             .losses
             .iter()
             .any(|(told, renewed)| *told >= bound.invoked && *renewed >= read.invoked);
-        // A process that was killed, or a run that has ended, may have taken the news with it.
-        let was_cut_short = self.ends <= run.end || !run.is_calm(run.end, run.end);
-        is_told || was_cut_short && !run.is_calm(bound.invoked, read.returned)
+        // A process that is killed, or a run that ends, takes the news with it if nothing has been right since.
+        let end = self.ends.min(run.end);
+        is_told || run.disturbed_at(read.returned).is_some_and(|until| until >= end)
     }
 
     /// Tells whether its fields may be there one by one at a read.

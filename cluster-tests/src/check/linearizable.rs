@@ -232,16 +232,32 @@ impl Taken {
 /// the reads and the unread writes that do not matter.
 pub(super) fn shortest(entries: &[Entry], steps_max: u64) -> Vec<Entry> {
     let fails = |some: &[Entry]| search(some, &mut steps_max.clone()) == Answer::Impossible;
-    let mut kept = beginning(entries, &fails);
-    let mut budget = 400_u32;
+    let mut budget = 600_u32;
+    let mut kept = thin_out(beginning(entries, &fails), &mut budget, &fails);
+    for index in 0..kept.len() {
+        let mut weaker = kept.clone();
+        weaker[index].step = kept[index].step.unanswered();
+        if weaker[index].step != kept[index].step && fails(&weaker) {
+            kept = weaker;
+        }
+    }
+    thin_out(kept, &mut budget, &fails)
+}
+
+/// Leaves out ever smaller parts, as long as what remains fails.
+fn thin_out(
+    mut kept: Vec<Entry>,
+    budget: &mut u32,
+    fails: &impl Fn(&[Entry]) -> bool,
+) -> Vec<Entry> {
     let mut size = kept.len().div_ceil(2);
-    while size > 0 && budget > 0 {
+    while size > 0 && *budget > 0 {
         let mut start = 0;
-        while start < kept.len() && budget > 0 {
+        while start < kept.len() && *budget > 0 {
             let part = start..kept.len().min(start + size);
             let rest = without(&kept, part);
             if rest.len() < kept.len() {
-                budget -= 1;
+                *budget -= 1;
                 if fails(&rest) {
                     kept = rest;
                     continue;

@@ -124,21 +124,30 @@ impl Step {
         }
     }
 
-    /// Tells whether it only sets a value and its answer tells nothing.
+    /// Tells whether it changes a value and its answer tells nothing.
     pub(super) const fn is_plain_write(&self) -> bool {
-        matches!(self, Self::Set { was: None, .. } | Self::SetFor { .. })
+        matches!(
+            self,
+            Self::Set { was: None, .. }
+                | Self::Clear { was: None, .. }
+                | Self::Cas { done: None, .. }
+                | Self::SetFor { .. }
+        )
     }
 
     /// Tells whether its answer may become wrong when the plain write `write` is left out.
     pub(super) fn depends_on(&self, write: &Self) -> bool {
-        let (Self::Set { value: written, .. } | Self::SetFor { value: written, .. }) = write else {
-            return true;
+        let written = match *write {
+            Self::Set { value, .. } | Self::SetFor { value, .. } => Some(value),
+            Self::Cas { to, .. } => Some(to),
+            _ => None,
         };
-        match self {
-            Self::Get(value) | Self::GetFor { value, .. } => *value == Some(*written),
-            Self::Cas { from, done, .. } => *done == Some(false) || *from == Some(*written),
+        let is_clear = written.is_none();
+        match *self {
+            Self::Get(value) | Self::GetFor { value, .. } => value == written,
+            Self::Cas { from, done, .. } => done == Some(false) || from == written,
             Self::Set { was, .. } | Self::Clear { was, .. } | Self::Keep { was, .. } => {
-                *was == Some(true)
+                was == Some(!is_clear)
             }
             _ => false,
         }

@@ -100,6 +100,12 @@ impl<'a> Run<'a> {
         Self { rules, lines, keys, processes, end, disturbed }
     }
 
+    /// Gives until when something was wrong, if something was at `time`.
+    pub(super) fn disturbed_at(&self, time: Nanos) -> Option<Nanos> {
+        let next = self.disturbed.partition_point(|(_, end)| *end < time);
+        self.disturbed.get(next).filter(|(begin, _)| *begin <= time).map(|(_, end)| *end)
+    }
+
     /// Tells whether nothing was wrong from `from` to `to`.
     pub(super) fn is_calm(&self, from: Nanos, to: Nanos) -> bool {
         let next = self.disturbed.partition_point(|(_, end)| *end < from);

@@ -8,6 +8,8 @@ use std::fmt;
 
 use crate::history::Line;
 
+/// How many findings of a checker with the same text are given in full, so that others are, too.
+const SAME_TEXT_MAX: usize = 5;
 /// How many lines of one finding are printed.
 const LINES_TOLD_MAX: usize = 40;
 
@@ -75,10 +77,11 @@ impl Verdict {
         text: impl Into<String>,
         lines: Vec<Line>,
     ) {
-        let count = self.counts.entry(checker).or_default();
-        count.findings += 1;
-        if count.findings <= self.findings_max {
-            let (key, text) = (key.into(), text.into());
+        self.counts.entry(checker).or_default().findings += 1;
+        let (key, text) = (key.into(), text.into());
+        let own = || self.findings.iter().filter(|finding| finding.checker == checker);
+        let is_frequent = own().filter(|finding| finding.text == text).count() >= SAME_TEXT_MAX;
+        if !is_frequent && (own().count() as u64) < self.findings_max {
             self.findings.push(Finding { checker, key, text, lines });
         }
     }

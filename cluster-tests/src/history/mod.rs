@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 pub use self::file::{parse, read, write};
 pub use self::recorder::{LINES_MAX, Pending, Recorder};
 
+/// How many characters of an outcome are printed.
+const OUTCOME_TOLD_MAX: usize = 400;
+
 /// Nanoseconds since the run began.
 pub type Nanos = u64;
 
@@ -426,7 +429,12 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { client, node, key, call, invoked, returned, outcome, index } = self;
         write!(f, "{}..{} ", Seconds(*invoked), Seconds(*returned))?;
-        write!(f, "client {client} at n{node}: {key} {call:?} -> {outcome:?}")?;
+        let mut outcome = format!("{outcome:?}");
+        if let Some((end, _)) = outcome.char_indices().nth(OUTCOME_TOLD_MAX) {
+            outcome.truncate(end);
+            outcome.push_str("...");
+        }
+        write!(f, "client {client} at n{node}: {key} {call:?} -> {outcome}")?;
         index.map_or(Ok(()), |index| write!(f, " at index {index}"))
     }
 }
