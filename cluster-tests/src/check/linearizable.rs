@@ -229,9 +229,15 @@ impl Taken {
 }
 
 /// Gives the few entries that cannot be put in order, out of many that cannot: the shortest beginning of the history that fails, without
-/// the reads and the unread writes that do not matter.
+/// the reads and the unread writes that do not matter. Takes `steps_max` steps in all, and gives what it has when they are used up.
 pub(super) fn shortest(entries: &[Entry], steps_max: u64) -> Vec<Entry> {
-    let fails = |some: &[Entry]| search(some, &mut steps_max.clone()) == Answer::Impossible;
+    let left = std::cell::Cell::new(steps_max);
+    let fails = |some: &[Entry]| {
+        let mut steps = left.get();
+        let answer = search(some, &mut steps);
+        left.set(steps);
+        answer == Answer::Impossible
+    };
     let mut budget = 600_u32;
     let mut kept = thin_out(beginning(entries, &fails), &mut budget, &fails);
     for index in 0..kept.len() {

@@ -79,11 +79,16 @@ impl Verdict {
     ) {
         self.counts.entry(checker).or_default().findings += 1;
         let (key, text) = (key.into(), text.into());
-        let own = || self.findings.iter().filter(|finding| finding.checker == checker);
-        let is_frequent = own().filter(|finding| finding.text == text).count() >= SAME_TEXT_MAX;
-        if !is_frequent && (own().count() as u64) < self.findings_max {
+        if self.is_room_for(checker, &text) {
             self.findings.push(Finding { checker, key, text, lines });
         }
+    }
+
+    /// Tells whether another such finding would be given in full.
+    pub(super) fn is_room_for(&self, checker: &'static str, text: &str) -> bool {
+        let own = || self.findings.iter().filter(|finding| finding.checker == checker);
+        let same = own().filter(|finding| finding.text == text).count();
+        same < SAME_TEXT_MAX && (own().count() as u64) < self.findings_max
     }
 
     pub(super) fn give_up(&mut self, text: String) {

