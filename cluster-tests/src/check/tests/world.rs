@@ -194,7 +194,7 @@ impl Plan {
             (Workload::List, 0..=5) => Call::Append(value),
             (Workload::List, _) => Call::Range,
             (Workload::Expiry, 0..=1) => {
-                Call::WriteFor { value, ttl_ms: 15 + chance.below(25) as u64 }
+                Call::WriteFor { value, ttl_ms: 8 + chance.below(25) as u64 }
             }
             (Workload::Expiry, 2) if chance.below(3) == 0 => Call::Persist,
             (Workload::Expiry, 2) if chance.below(3) == 0 => Call::Write(value),
@@ -236,7 +236,7 @@ impl Plan {
                 }
             }
             let is_read = operation.call.is_read();
-            let is_rare = matches!(operation.call, Call::Remove(_));
+            let is_rare = matches!(operation.call, Call::Remove(_) | Call::WriteFor { .. });
             let is_bad = operation.is_ok() && (is_rare || chance.below(4) == 0);
             let bug = self.bug.filter(|_| is_bad);
             let before = store.clone();
