@@ -48,6 +48,13 @@ impl Store {
         self.value.map(|(value, _)| value)
     }
 
+    fn removed_by(&self, call: &Call) -> Option<u64> {
+        match call {
+            Call::Remove(element) => self.set.get(element).copied(),
+            _ => None,
+        }
+    }
+
     fn apply(&mut self, call: &Call, now: Nanos, bug: Option<Bug>) -> Answer {
         let held = self.held(now);
         match *call {
@@ -209,10 +216,7 @@ impl Plan {
         drafts: Vec<(Operation, Option<Nanos>)>,
         chance: &mut Chance,
     ) -> Vec<Operation> {
-        let mut effects: BTreeMap<(Nanos, usize), Effect> = BTreeMap::new();
-        for (place, (_, at)) in drafts.iter().enumerate() {
-            effects.extend(at.map(|at| ((at, place), Effect::Do(place))));
-        }
+        let mut effects = first_effects(&drafts);
         let mut operations: Vec<Operation> = drafts.into_iter().map(|(one, _)| one).collect();
         let mut stores = [Store::default(), Store::default()];
         let mut past: [BTreeMap<Nanos, Store>; 2] = Default::default();
@@ -260,10 +264,7 @@ impl Plan {
                 Some(Bug::Resurrected) if !is_read => {
                     let later = (now + 60 * MS, usize::MAX - place);
                     let value = before.value.map(|(value, _)| (value, now + 100 * MS));
-                    let removed = match operation.call {
-                        Call::Remove(element) => before.set.get(&element).copied(),
-                        _ => None,
-                    };
+                    let removed = before.removed_by(&operation.call);
                     effects.insert(later, Effect::Put(place, value.or(store.value), removed));
                     answer
                 }
@@ -279,6 +280,11 @@ impl Plan {
         }
         operations
     }
+}
+
+fn first_effects(drafts: &[(Operation, Option<Nanos>)]) -> BTreeMap<(Nanos, usize), Effect> {
+    let all = drafts.iter().enumerate();
+    all.filter_map(|(place, (_, at))| Some((((*at)?, place), Effect::Do(place)))).collect()
 }
 
 /// Gives answers of reads of one key to readers of the other.
