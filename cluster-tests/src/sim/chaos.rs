@@ -316,14 +316,7 @@ impl World {
             }
             Kind::SyncError | Kind::DiskError | Kind::DiskFull => self.spoil_disk(kind, one),
             Kind::BitFlip => self.flip(one, length),
-            Kind::Skew | Kind::Strobe => {
-                let by = self.chance.pick(&[50, 500, 5_000, 288_000, 86_400_000]).unwrap_or(50);
-                let by = if odds(&mut self.chance, 50) { by } else { -by };
-                let period = Duration::from_millis(10 * (1 + self.chance.below(20) as u64));
-                self.hosts[one].set_skew(by);
-                let period = (kind == Kind::Strobe).then_some(period);
-                Some((format!("n{one} by {by} ms"), Effect::Skewed(one, by, period)))
-            }
+            Kind::Skew | Kind::Strobe => self.skew(kind, one),
             Kind::Rate => {
                 let rate = self.chance.pick(&[500, 800, 1_250, 1_500, 2_000]).unwrap_or(1_500);
                 self.hosts[one].rate = rate;
@@ -472,6 +465,15 @@ impl World {
             }
         }
         (!chosen.is_empty()).then(|| (named(&chosen), Effect::Done))
+    }
+
+    fn skew(&mut self, kind: Kind, number: usize) -> Option<(String, Effect)> {
+        let by = self.chance.pick(&[50, 500, 5_000, 288_000, 86_400_000])?;
+        let by = if odds(&mut self.chance, 50) { by } else { -by };
+        let period = Duration::from_millis(10 * (1 + self.chance.below(20) as u64));
+        self.hosts[number].set_skew(by);
+        let period = (kind == Kind::Strobe).then_some(period);
+        Some((format!("n{number} by {by} ms"), Effect::Skewed(number, by, period)))
     }
 
     fn spoil_disk(&mut self, kind: Kind, number: usize) -> Option<(String, Effect)> {

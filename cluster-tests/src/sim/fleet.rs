@@ -4,6 +4,9 @@
 //! panics is a finding of that seed, and of no other.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
@@ -13,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::run::Report;
+use super::scenario;
 use crate::failure::{Failure, Outcome};
 use crate::figures::{exit, figure, note};
 
@@ -35,6 +39,9 @@ pub struct Line {
     /// Seeds as A..B, without B
     #[arg(long, value_parser = range, conflicts_with_all = ["from", "count"])]
     seeds: Option<std::ops::Range<u64>>,
+    /// Run all scenarios instead, each once
+    #[arg(long, conflicts_with_all = ["from", "count", "seeds"])]
+    scenarios: bool,
     /// How many virtual seconds each
     #[arg(long, default_value_t = 60)]
     seconds: u64,
@@ -61,12 +68,39 @@ fn range(text: &str) -> Result<std::ops::Range<u64>, String> {
     Ok(number(from)?..number(to)?)
 }
 
+/// What is to be run.
+#[derive(Clone, Debug)]
+enum Job {
+    Seed { seed: u64, seconds: u64 },
+    Scenario(PathBuf),
+}
+
+impl Job {
+    fn arguments(&self) -> Vec<OsString> {
+        match self {
+            Self::Seed { seed, seconds } => {
+                let (seed, seconds) = (seed.to_string(), seconds.to_string());
+                ["--seed", &seed, "--seconds", &seconds].map(OsString::from).into()
+            }
+            Self::Scenario(file) => vec!["--scenario".into(), file.into()],
+        }
+    }
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let arguments = self.arguments();
+        let texts: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+        f.write_str(&texts.join(" "))
+    }
+}
+
 /// What is known over all seeds.
 #[derive(Debug, Default)]
 struct Tally {
     seeds: u64,
-    broken: Vec<u64>,
-    unequal: Vec<u64>,
+    broken: Vec<String>,
+    unequal: Vec<String>,
     virtual_ms: u64,
     took_ms: u64,
     ok: u64,
@@ -88,23 +122,29 @@ struct Tally {
 /// When no process can be started.
 pub async fn run(line: &Line) -> Outcome<ExitCode> {
     let count = line.from..line.from.saturating_add(line.count);
-    let mut seeds = line.seeds.clone().unwrap_or(count);
-    let total = seeds.end.saturating_sub(seeds.start);
+    let seeds = line.seeds.clone().unwrap_or(count);
+    let mut total = seeds.end.saturating_sub(seeds.start);
+    let seconds = line.seconds;
+    let mut jobs: Box<dyn Iterator<Item = Job>> =
+        Box::new(seeds.map(move |seed| Job::Seed { seed, seconds }));
+    if line.scenarios {
+        let files = scenario::files()?;
+        total = files.len() as u64;
+        jobs = Box::new(files.into_iter().map(Job::Scenario));
+    }
     let hogs: Vec<Child> = (0..line.hogs).map(|_| hog()).collect::<Outcome<_>>()?;
     let begun = Instant::now();
     let (mut tasks, mut tally, mut told) = (JoinSet::new(), Tally::default(), begun);
     loop {
         let is_time_left = line.budget.is_none_or(|most| begun.elapsed().as_secs() < most);
         while is_time_left && tasks.len() < line.jobs.max(1) {
-            let Some(seed) = seeds.next() else { break };
-            let (seconds, patience, twice) = (line.seconds, line.patience, line.twice);
-            tasks.spawn(
-                async move { whole(seed, seconds, Duration::from_secs(patience), twice).await },
-            );
+            let Some(job) = jobs.next() else { break };
+            let (patience, twice) = (Duration::from_secs(line.patience), line.twice);
+            tasks.spawn(whole(job, patience, twice));
         }
         let Some(ended) = tasks.join_next().await else { break };
-        let (report, is_equal) = ended.map_err(|error| Failure::new(error.to_string()))?;
-        tally.take(&report, is_equal, line.seconds);
+        let (job, report, is_equal) = ended.map_err(|error| Failure::new(error.to_string()))?;
+        tally.take(&job, &report, is_equal);
         if told.elapsed() >= PROGRESS {
             told = Instant::now();
             let (done, broken) = (tally.seeds, tally.broken.len());
@@ -117,28 +157,27 @@ pub async fn run(line: &Line) -> Outcome<ExitCode> {
 }
 
 /// Runs a seed, twice if it is to be compared.
-async fn whole(seed: u64, seconds: u64, patience: Duration, twice: bool) -> (Report, bool) {
+async fn whole(job: Job, patience: Duration, twice: bool) -> (Job, Report, bool) {
     let of_failure = |failure: Failure| Report {
-        seed,
+        seed: if let Job::Seed { seed, .. } = job { seed } else { 0 },
         findings: vec![failure.to_string()],
         ..Report::default()
     };
-    let first = one(seed, seconds, patience).await.unwrap_or_else(of_failure);
-    if !twice {
-        return (first, true);
+    let first = one(&job, patience).await.unwrap_or_else(of_failure);
+    let mut is_equal = true;
+    if twice {
+        let second = one(&job, patience).await.unwrap_or_else(of_failure);
+        is_equal = first.digests() == second.digests() && first.findings == second.findings;
     }
-    let second = one(seed, seconds, patience).await.unwrap_or_else(of_failure);
-    let is_equal = first.digests() == second.digests() && first.findings == second.findings;
-    (first, is_equal)
+    (job, first, is_equal)
 }
 
 /// Runs a seed in a process of its own.
-async fn one(seed: u64, seconds: u64, patience: Duration) -> Outcome<Report> {
+async fn one(job: &Job, patience: Duration) -> Outcome<Report> {
     let program = std::env::current_exe()?;
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -v \"$0\" && exec \"$@\"", &MEMORY_MAX.to_string()]);
-    command.arg(program).args(["sim-seed", "--seed", &seed.to_string()]);
-    command.args(["--seconds", &seconds.to_string()]);
+    command.arg(program).arg("sim-seed").args(job.arguments());
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = timeout(patience, command.output());
     let output =
@@ -161,18 +200,16 @@ fn hog() -> Outcome<Child> {
 }
 
 impl Tally {
-    fn take(&mut self, report: &Report, is_equal: bool, seconds: u64) {
+    fn take(&mut self, job: &Job, report: &Report, is_equal: bool) {
         self.seeds += 1;
         if !report.findings.is_empty() {
-            self.broken.push(report.seed);
-            note(format!("seed {}: FAILED", report.seed));
+            self.broken.push(job.to_string());
+            note(format!("FAILED: cluster-tests replay {job}"));
             report.findings.iter().take(4).for_each(|finding| note(format!("  {finding}")));
-            let (seed, length) = (report.seed, seconds);
-            note(format!("  replay: cluster-tests replay --seed {seed} --seconds {length}"));
         }
         if !is_equal {
-            self.unequal.push(report.seed);
-            note(format!("seed {}: two runs differ", report.seed));
+            self.unequal.push(job.to_string());
+            note(format!("two runs differ: {job}"));
         }
         self.virtual_ms += report.virtual_ms;
         self.took_ms += report.took_ms;
@@ -226,10 +263,10 @@ impl Tally {
             figure(format!("run twice: {seeds}, {unequal} of them not equal"));
         }
         if !self.broken.is_empty() {
-            figure(format!("seeds with findings: {:?}", self.broken));
+            figure(format!("with findings: {:?}", self.broken));
         }
         if !self.unequal.is_empty() {
-            figure(format!("seeds whose runs differ: {:?}", self.unequal));
+            figure(format!("whose runs differ: {:?}", self.unequal));
         }
     }
 }

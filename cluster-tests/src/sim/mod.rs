@@ -2,7 +2,7 @@
 //!
 //! Owns the command line of the simulator. The parts: `setup` is what a seed decides beforehand, `world` the machines and the
 //! true time, `chaos` the faults, `nemesis` the chance behind them, `clients` the load, `settle` the second phase, `run` one
-//! seed, `fleet` many of them. Invariant: the same seed gives the same datagrams at the same times, in every process.
+//! seed, `scenario` one with a name, `fleet` many of them. Invariant: the same seed gives the same datagrams at the same times, in every process.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -17,6 +17,7 @@ pub mod host;
 pub mod invariants;
 pub mod nemesis;
 pub mod run;
+pub mod scenario;
 pub mod settle;
 pub mod setup;
 pub mod view;
@@ -30,6 +31,7 @@ use clap::Args;
 
 pub use self::fault::{Kind, Target};
 pub use self::fleet::{Line, run as run_fleet};
+use self::scenario::{Scenario, Step};
 use self::setup::Setup;
 use crate::failure::Outcome;
 use crate::figures::note;
@@ -39,25 +41,35 @@ use crate::history;
 #[derive(Debug, Args)]
 pub struct SeedLine {
     /// The seed
-    #[arg(long)]
-    seed: u64,
+    #[arg(long, required_unless_present = "scenario")]
+    seed: Option<u64>,
     /// How many virtual seconds
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// The file of a scenario instead
+    #[arg(long, value_name = "FILE", conflicts_with = "seed")]
+    scenario: Option<PathBuf>,
 }
 
 /// Repeats a seed, and tells what happens.
 #[derive(Debug, Args)]
 pub struct ReplayLine {
-    /// The seed
-    #[arg(long)]
-    seed: u64,
-    /// How many virtual seconds, as in the run that is repeated
-    #[arg(long, default_value_t = 60)]
-    seconds: u64,
+    #[command(flatten)]
+    what: SeedLine,
     /// Where the history goes, as JSON lines
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
+}
+
+impl SeedLine {
+    fn setup(&self) -> Outcome<(Setup, Vec<Step>)> {
+        if let Some(file) = &self.scenario {
+            let scenario = Scenario::read(file)?;
+            return Ok((scenario.setup(), scenario.steps));
+        }
+        let length = Duration::from_secs(self.seconds);
+        Ok((Setup::draw(self.seed.unwrap_or_default(), length), Vec::new()))
+    }
 }
 
 /// Runs one seed and prints its report as JSON.
@@ -65,8 +77,8 @@ pub struct ReplayLine {
 /// # Errors
 /// When it cannot be run.
 pub fn seed(line: &SeedLine) -> Outcome<ExitCode> {
-    let setup = Setup::draw(line.seed, Duration::from_secs(line.seconds));
-    let (report, _) = run::run(setup, false)?;
+    let (setup, steps) = line.setup()?;
+    let (report, _) = run::run(setup, steps, false)?;
     note(serde_json::to_string(&report).map_err(std::io::Error::other)?);
     Ok(ExitCode::SUCCESS)
 }
@@ -76,10 +88,10 @@ pub fn seed(line: &SeedLine) -> Outcome<ExitCode> {
 /// # Errors
 /// When it cannot be run, or the history cannot be written.
 pub fn replay(line: &ReplayLine) -> Outcome<ExitCode> {
-    let setup = Setup::draw(line.seed, Duration::from_secs(line.seconds));
-    note(format!("seed {}", line.seed));
+    let (setup, steps) = line.what.setup()?;
+    note(format!("seed {}", setup.seed));
     note(serde_json::to_string_pretty(&setup).map_err(std::io::Error::other)?);
-    let (report, lines) = run::run(setup, true)?;
+    let (report, lines) = run::run(setup, steps, true)?;
     if let Some(path) = &line.history {
         history::write(path, &lines)?;
         note(format!("history: {}", path.display()));

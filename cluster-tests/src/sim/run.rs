@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::clients::ground::Ground;
 use super::fault::Kind;
 use super::nemesis::Nemesis;
+use super::scenario::Step;
 use super::settle;
 use super::setup::Setup;
 use super::world::World;
@@ -83,17 +84,21 @@ pub fn digest(bytes: &[u8]) -> u64 {
 ///
 /// # Errors
 /// When the thread cannot be had or has panicked.
-pub fn run(setup: Setup, is_verbose: bool) -> Result<(Report, Vec<Line>), Failure> {
+pub fn run(
+    setup: Setup,
+    steps: Vec<Step>,
+    is_verbose: bool,
+) -> Result<(Report, Vec<Line>), Failure> {
     let thread = std::thread::Builder::new().name("world".to_owned()).stack_size(16 << 20);
     let thread = thread.spawn(move || {
         seeded::seed(setup.seed);
-        whole(setup, is_verbose)
+        whole(setup, steps, is_verbose)
     })?;
     thread.join().map_err(|_| Failure::new("the run has panicked"))
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long it took is told, and decides nothing")]
-fn whole(setup: Setup, is_verbose: bool) -> (Report, Vec<Line>) {
+fn whole(setup: Setup, mut steps: Vec<Step>, is_verbose: bool) -> (Report, Vec<Line>) {
     let begun = Instant::now();
     let recorder = Recorder::new();
     recorder.record(Line::Head(Head {
@@ -108,6 +113,10 @@ fn whole(setup: Setup, is_verbose: bool) -> (Report, Vec<Line>) {
     let mut world = World::new(setup, ground, is_verbose);
     let mut nemesis = Nemesis::new(&world);
     world.run_until(length * FAULTS_SHARE / 100, |world| {
+        while let Some(place) = steps.iter().position(|step| at_seconds(step.at) <= world.now) {
+            let step = steps.remove(place);
+            world.inject(step.fault, step.target, at_seconds(step.length));
+        }
         nemesis.act(world);
         false
     });
@@ -123,6 +132,10 @@ fn whole(setup: Setup, is_verbose: bool) -> (Report, Vec<Line>) {
     report.state = state;
     report.took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     (report, lines)
+}
+
+fn at_seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
 /// Has the history judged.
