@@ -40,6 +40,7 @@ struct Pages {
     judged: BTreeSet<String>,
     /// What concerns no key: faults, processes, losses.
     background: Vec<Line>,
+    is_clock_wrong: bool,
     counts: BTreeMap<Workload, Counts>,
     /// What the harness did wrong, or the server said that no workload provokes.
     troubles: Vec<String>,
@@ -132,7 +133,16 @@ impl Book {
     /// Takes down what concerns no key.
     pub(super) fn aside(&self, line: Line) {
         self.recorder.record(line.clone());
-        self.pages().background.push(line);
+        let mut pages = self.pages();
+        if let Line::Fault { family, text, .. } = &line {
+            pages.is_clock_wrong |= format!("{family} {text}").contains("clock");
+        }
+        pages.background.push(line);
+    }
+
+    /// Tells whether a clock is or has been wrong.
+    pub(super) fn is_clock_wrong(&self) -> bool {
+        self.pages().is_clock_wrong
     }
 
     /// Takes down that something must not have happened; it spoils the run.

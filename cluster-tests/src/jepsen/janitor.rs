@@ -45,10 +45,14 @@ impl Bench {
     pub(super) async fn judge(&self, workload: Workload, key: String) {
         let Ok(_permit) = self.gate.acquire().await else { return };
         let lines = self.book.take(workload, &key);
-        let judged = tokio::task::spawn_blocking(move || super::verdict::of_key(workload, &lines));
+        let is_wrong = self.book.is_clock_wrong();
+        let judge = move || super::verdict::of_key(workload, &lines, is_wrong);
+        let judged = tokio::task::spawn_blocking(judge);
         match judged.await {
             Ok(judged) => {
-                self.sum.lock().unwrap_or_else(PoisonError::into_inner).add(judged);
+                let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
+                sum.untimed += u64::from(is_wrong && workload == Workload::Expiry);
+                sum.add(judged);
             }
             Err(error) => self.book.trouble(format!("the check of {key} broke: {error}")),
         }
