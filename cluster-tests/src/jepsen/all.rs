@@ -92,7 +92,7 @@ async fn one(line: &Line, family: Family, nodes: usize) -> Outcome<Done> {
     if let Some(output) = child.stdout.take() {
         let mut lines = BufReader::new(output).lines();
         while let Some(text) = lines.next_line().await? {
-            if text.starts_with("jepsen: ") || told.is_none() && text.starts_with("left out: ") {
+            if text.starts_with("jepsen: ") || text.starts_with("left out: ") {
                 told = Some(text.clone());
             }
             println!("{family} {nodes}: {text}");

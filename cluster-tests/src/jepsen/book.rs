@@ -40,7 +40,6 @@ struct Pages {
     judged: BTreeSet<String>,
     /// What concerns no key: faults, processes, losses.
     background: Vec<Line>,
-    is_clock_wrong: bool,
     counts: BTreeMap<Workload, Counts>,
     /// What the harness did wrong, or the server said that no workload provokes.
     troubles: Vec<String>,
@@ -133,16 +132,7 @@ impl Book {
     /// Takes down what concerns no key.
     pub(super) fn aside(&self, line: Line) {
         self.recorder.record(line.clone());
-        let mut pages = self.pages();
-        if let Line::Fault { family, text, .. } = &line {
-            pages.is_clock_wrong |= format!("{family} {text}").contains("clock");
-        }
-        pages.background.push(line);
-    }
-
-    /// Tells whether a clock is or has been wrong.
-    pub(super) fn is_clock_wrong(&self) -> bool {
-        self.pages().is_clock_wrong
+        self.pages().background.push(line);
     }
 
     /// Takes down that something must not have happened; it spoils the run.

@@ -45,14 +45,10 @@ impl Bench {
     pub(super) async fn judge(&self, workload: Workload, key: String) {
         let Ok(_permit) = self.gate.acquire().await else { return };
         let lines = self.book.take(workload, &key);
-        let is_wrong = self.book.is_clock_wrong();
-        let judge = move || super::verdict::of_key(workload, &lines, is_wrong);
-        let judged = tokio::task::spawn_blocking(judge);
+        let judged = tokio::task::spawn_blocking(move || super::verdict::of_key(workload, &lines));
         match judged.await {
             Ok(judged) => {
-                let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
-                sum.untimed += u64::from(is_wrong && workload == Workload::Expiry);
-                sum.add(judged);
+                self.sum.lock().unwrap_or_else(PoisonError::into_inner).add(judged);
             }
             Err(error) => self.book.trouble(format!("the check of {key} broke: {error}")),
         }

@@ -311,12 +311,6 @@ impl Run<'_> {
             lines.push(format!("FOUND: {} findings in all", sum.found));
         }
         lines.extend(self.reasons.iter().map(|reason| format!("REJECTED: {reason}")));
-        if sum.untimed > 0 {
-            lines.push(format!(
-                "left out: the deadlines of {} keys, because clocks were wrong",
-                sum.untimed
-            ));
-        }
         for (workload, counts) in book.by_workload() {
             let each = counts.ok + counts.failed + counts.unknown;
             lines.push(format!(

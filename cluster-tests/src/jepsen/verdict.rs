@@ -53,17 +53,9 @@ impl End {
     }
 }
 
-/// What stands for ever, in milliseconds.
-const EVER_MS: u64 = 1_000_000_000;
-
-/// Judges the lines of one key. Once a clock has been wrong, nobody can say when a deadline is due: the leader's wall clock says
-/// it, and the replicated clock never goes back; the order of operations is judged all the same.
-pub(super) fn of_key(workload: Workload, lines: &[Line], is_clock_wrong: bool) -> Verdict {
-    let mut rules = Rules::default();
-    if workload == Workload::Expiry && is_clock_wrong {
-        rules.expiry_epsilon_ms = EVER_MS;
-    }
-    check::check(lines, &rules)
+/// Judges the lines of one key.
+pub(super) fn of_key(_workload: Workload, lines: &[Line]) -> Verdict {
+    check::check(lines, &Rules::default())
 }
 
 /// All judgements of a run.
@@ -71,8 +63,6 @@ pub(super) fn of_key(workload: Workload, lines: &[Line], is_clock_wrong: bool) -
 pub(super) struct Sum {
     /// How many keys were judged.
     pub(super) keys: u64,
-    /// How many keys with an end were judged without their deadlines.
-    pub(super) untimed: u64,
     /// How many operations or messages each checker has looked at.
     pub(super) checked: BTreeMap<String, u64>,
     /// What is wrong or could not be decided.
@@ -122,7 +112,7 @@ mod tests {
             book.operation(Workload::Register, done);
         }
         let mut sum = Sum::default();
-        sum.add(of_key(Workload::Register, &book.take(Workload::Register, "register-1"), false));
+        sum.add(of_key(Workload::Register, &book.take(Workload::Register, "register-1")));
         assert!(book.live_keys().is_empty());
         sum
     }
