@@ -23,8 +23,6 @@ use crate::reply::Reply;
 
 /// How many keys of a workload are in use at a time.
 const SPOTS: usize = 4;
-/// A key that has seen so many unknown operations is given up: each stays open for ever, and makes the check dearer.
-const UNKNOWN_MAX: usize = 8;
 /// How long a client waits for a reply: it differs, so that some give up during a fault and some get their reply after it.
 const PATIENCE: (Duration, Duration) = (Duration::from_millis(1000), Duration::from_millis(4000));
 /// After so long no operation is under way: the longest has three parts, each with the longest patience.
@@ -133,7 +131,9 @@ impl Team {
         let place = chance.below(spots.now.len());
         let mut old = None;
         let drawn = spots.now.get_mut(place).map(|spot| {
-            if spot.operations >= self.workload.operations_max() || spot.unknown >= UNKNOWN_MAX {
+            if spot.operations >= self.workload.operations_max()
+                || spot.unknown >= self.workload.unknown_max()
+            {
                 old = Some(std::mem::replace(spot, Spot::new(self.workload, &self.book)).key);
             }
             spot.operations += 1;
