@@ -125,7 +125,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             end_session(&shared, session).await;
         }
         let due = shared.state.with(crate::keyspace::Keyspace::next_deadline);
-        if due.is_some_and(|due: Timestamp| due <= shared.stamp()) {
+        if due.is_some_and(|due: Timestamp| due <= shared.clock.now()) {
             shared.propose(Action::Tick).await;
         }
     }
@@ -189,15 +189,9 @@ pub(super) async fn keep_session(shared: Arc<Shared>) {
 }
 
 impl Shared {
-    /// Tells the time for an entry or a read. It goes on from the replicated clock: one that a leader before this one has
-    /// set ahead does not stand still until this machine's has caught up.
-    pub(super) fn stamp(&self) -> Timestamp {
-        self.clock.now_from(self.state.with(crate::keyspace::Keyspace::now))
-    }
-
     /// Proposes an entry of the leader's own and waits until it is applied here.
     pub(super) async fn propose(&self, action: Action) -> Answer {
-        let proposal = Proposal(Arc::new(Entry { at: self.stamp(), action }));
+        let proposal = Proposal(Arc::new(Entry { at: self.clock.now(), action }));
         match self.raft().client_write(proposal).await {
             Ok(_) => Answer::Done,
             Err(_) => Answer::NotLeader { leader: self.leader() },

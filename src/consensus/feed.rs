@@ -37,7 +37,7 @@ pub(super) async fn run(shared: &Shared, inbox: &mut mpsc::Receiver<Forwarded>) 
                 let Forwarded { session, serial, acknowledged, requests } = batch?;
                 shared.duties.hear(session);
                 let action = Action::Batch { session, serial, acknowledged, requests };
-                let proposal = Proposal(Arc::new(Entry { at: shared.stamp(), action }));
+                let proposal = Proposal(Arc::new(Entry { at: shared.clock.now(), action }));
                 let (responder, outcome) = OneshotResponder::<Types, _>::new_pair();
                 if shared.raft().client_write_ff(proposal, Some(responder)).await.is_err() {
                     return None;

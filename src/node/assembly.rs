@@ -68,7 +68,7 @@ impl Node {
         let filled = rand::rngs::SysRng.try_fill_bytes(&mut rng_seed);
         filled.map_err(|error| StartError::Random(error.to_string()))?;
         let locks = locks(&config);
-        let clock = Clock::system().steady();
+        let clock = Clock::system();
         Self::assemble(config, Parts { socket, clock, rng_seed, locks, disk, witness: None }).await
     }
 
