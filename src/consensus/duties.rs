@@ -125,7 +125,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             end_session(&shared, session).await;
         }
         let due = shared.state.with(crate::keyspace::Keyspace::next_deadline);
-        if due.is_some_and(|due: Timestamp| due <= shared.clock.now()) {
+        if due.is_some_and(|due: Timestamp| due <= shared.state.time.now()) {
             shared.propose(Action::Tick).await;
         }
     }
@@ -191,7 +191,7 @@ pub(super) async fn keep_session(shared: Arc<Shared>) {
 impl Shared {
     /// Proposes an entry of the leader's own and waits until it is applied here.
     pub(super) async fn propose(&self, action: Action) -> Answer {
-        let proposal = Proposal(Arc::new(Entry { at: self.clock.now(), action }));
+        let proposal = Proposal(Arc::new(Entry { at: self.state.stamp(), action }));
         match self.raft().client_write(proposal).await {
             Ok(_) => Answer::Done,
             Err(_) => Answer::NotLeader { leader: self.leader() },

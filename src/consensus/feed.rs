@@ -1,6 +1,6 @@
 //! Takes batches into the leader's log, in the order in which they come.
 //!
-//! Owns the step from a forwarded batch to a proposal stamped with the leader's clock, for this node's own writer and
+//! Owns the step from a forwarded batch to a proposal stamped with the cluster's time, for this node's own writer and
 //! for those of others. Invariant: after the first batch that was not taken, none is taken from the same source.
 
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(super) async fn run(shared: &Shared, inbox: &mut mpsc::Receiver<Forwarded>) 
                 let Forwarded { session, serial, acknowledged, requests } = batch?;
                 shared.duties.hear(session);
                 let action = Action::Batch { session, serial, acknowledged, requests };
-                let proposal = Proposal(Arc::new(Entry { at: shared.clock.now(), action }));
+                let proposal = Proposal(Arc::new(Entry { at: shared.state.stamp(), action }));
                 let (responder, outcome) = OneshotResponder::<Types, _>::new_pair();
                 if shared.raft().client_write_ff(proposal, Some(responder)).await.is_err() {
                     return None;

@@ -176,6 +176,13 @@ impl LogStore {
         (memory.log.len(), memory.log.bytes())
     }
 
+    /// The index of the last entry, there or forgotten; 0 when there was none.
+    pub(super) fn last_index(&self) -> u64 {
+        let memory = self.0.memory.lock();
+        let last = memory.log.last().map(RaftEntry::log_id).or(memory.purged);
+        last.map_or(0, |id| id.index())
+    }
+
     /// Tells whether anything was ever kept: entries, or a vote.
     pub(super) fn is_used(&self) -> bool {
         let memory = self.0.memory.lock();

@@ -13,6 +13,7 @@
 mod arbiter;
 mod backup;
 mod clients;
+mod cluster_time;
 mod config;
 mod deaths;
 mod duties;
@@ -222,7 +223,8 @@ impl Consensus {
         let clients = Clients::default();
         let (outbox, notices) = notices::channel();
         let pending = Pending::new(node, clients.clone(), parts.submission_max, outbox);
-        let state = Arc::new(State::new(limits, pending, log.stand()));
+        let time = cluster_time::ClusterTime::new(clock.clone(), log.last_index());
+        let state = Arc::new(State::new(limits, pending, log.stand(), time));
         let links = Arc::new(Links::new(transport, config.clone(), parts.host, log.clone()));
         let gate = restart::Gate::new(log.is_used(), timing.election_max);
         let works = rebase::Works::new(engine::settings(&config, &timing)?);
@@ -361,10 +363,10 @@ impl Consensus {
         (replies, misses)
     }
 
-    /// This node's clock, for reads that need no confirmation.
+    /// The cluster's time as far as this node knows it, for reads that need no confirmation.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        self.shared.clock.now()
+        self.shared.state.time.now()
     }
 
     /// The revision of this node's state; see [`crate::command::Watched`].

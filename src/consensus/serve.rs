@@ -150,7 +150,7 @@ async fn answer_raft(shared: &Shared, call: Call) -> Answer {
 pub(super) async fn read_index(shared: &Shared) -> Answer {
     match shared.raft().get_read_linearizer(ReadPolicy::ReadIndex).await {
         Ok(linearizer) => {
-            Answer::ReadIndex { index: linearizer.read_log_id().index(), at: shared.clock.now() }
+            Answer::ReadIndex { index: linearizer.read_log_id().index(), at: shared.state.stamp() }
         }
         Err(_) => Answer::NotLeader { leader: shared.leader() },
     }

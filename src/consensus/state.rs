@@ -9,6 +9,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
+use super::cluster_time::ClusterTime;
 use super::notifications::Notifications;
 use super::pending::Pending;
 use super::raft::{LogId, SnapshotMeta, StoredMembership};
@@ -47,11 +48,12 @@ pub(super) struct State {
     sessions: watch::Sender<SessionPeers>,
     pub(super) pending: Pending,
     pub(super) notifications: Arc<Notifications>,
+    pub(super) time: ClusterTime,
     pub(super) stand: Stand,
 }
 
 impl State {
-    pub(super) fn new(limits: Limits, pending: Pending, stand: Stand) -> Self {
+    pub(super) fn new(limits: Limits, pending: Pending, stand: Stand, time: ClusterTime) -> Self {
         Self {
             limits,
             keyspace: RwLock::new(Keyspace::new(limits)),
@@ -60,6 +62,7 @@ impl State {
             sessions: watch::Sender::default(),
             pending,
             notifications: Arc::default(),
+            time,
             stand,
         }
     }
@@ -75,6 +78,7 @@ impl State {
         keyspace.set_flags(flags);
         let before = self.stand.is_taken().then(|| witness::before(&keyspace, entry));
         let mut outcome = keyspace.apply(id.index(), entry);
+        self.time.hear(id.index(), entry.at);
         let deed = before.map(|before| witness::deed(entry, &outcome, before, &keyspace));
         drop(keyspace);
         if !outcome.notifications.is_empty() {
@@ -85,6 +89,11 @@ impl State {
         }
         self.pending.settle(id.index(), outcome);
         deed
+    }
+
+    /// Gives the time for an entry of this node, which leads.
+    pub(super) fn stamp(&self) -> Timestamp {
+        self.time.stamp(|| self.with(Keyspace::now))
     }
 
     /// Notes that everything up to `id` is applied.

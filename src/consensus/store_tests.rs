@@ -14,6 +14,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::vote::RaftLeaderId;
 
 use super::clients::Clients;
+use super::cluster_time::ClusterTime;
 use super::log::LogStore;
 use super::machine::{Gate, Machine};
 use super::pending::Pending;
@@ -28,6 +29,7 @@ use crate::host::Place;
 use crate::ids::{FormationId, NodeId};
 use crate::keyspace::{Keyspace, Limits};
 use crate::storage::{Disk, Error, SimDisk, Survival};
+use crate::time::Clock;
 use crate::transport::MemoryNetwork;
 
 struct Builder {
@@ -44,7 +46,12 @@ impl StoreBuilder<Types, LogStore, Machine> for Builder {
         };
         let (outbox, _) = notices::channel();
         let pending = Pending::new(node, Clients::default(), 1 << 20, outbox);
-        let state = Arc::new(State::new(Limits::default(), pending, Stand::default()));
+        let state = Arc::new(State::new(
+            Limits::default(),
+            pending,
+            Stand::default(),
+            ClusterTime::new(Clock::system(), 0),
+        ));
         Ok(((), store.log, Machine::new(state, Gate::default(), store.snapshots)))
     }
 }

@@ -11,6 +11,8 @@ mod bound;
 mod bound_tests;
 #[cfg(test)]
 mod causal_tests;
+#[cfg(test)]
+mod clock_tests;
 pub mod config;
 #[cfg(test)]
 mod durable_tests;
