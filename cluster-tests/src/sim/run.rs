@@ -152,11 +152,13 @@ fn judge(world: &mut World, lines: &[Line]) {
 /// What a cluster with these settings promises.
 fn rules(setup: &Setup) -> Rules {
     let times = &setup.times;
-    let is_clock_off =
-        [Kind::Skew, Kind::Strobe, Kind::Rate].into_iter().any(|kind| setup.faults.contains(&kind));
+    let has = |kind: &Kind| setup.faults.contains(kind);
+    let is_wall_off = [Kind::Skew, Kind::Strobe].iter().any(has);
+    // The first leader after a stop of all nodes takes its wall clock. One whose monotonic clock runs at another rate takes
+    // the deadlines with it.
+    let is_unbounded = has(&Kind::Rate) || setup.is_durable && is_wall_off;
     Rules {
-        // What a wrong wall clock may do to deadlines is not bounded by any number of ours.
-        expiry_epsilon_ms: if is_clock_off {
+        expiry_epsilon_ms: if is_unbounded {
             400_000_000
         } else {
             Rules::default().expiry_epsilon_ms
