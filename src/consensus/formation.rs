@@ -164,7 +164,7 @@ async fn initiate(shared: &Shared, members: BTreeMap<NodeId, Placement>, voters:
         let peer = shared.links.peer(*id, placement);
         async move {
             let call = Call::Promise { initiator, formation };
-            matches!(shared.links.call(&peer, &call, CALL_MAX).await, Ok(Answer::Done))
+            matches!(shared.links.call_unformed(&peer, &call, CALL_MAX).await, Ok(Answer::Done))
         }
     };
     let promised = join_all(others().map(ask)).await;
@@ -178,7 +178,10 @@ async fn initiate(shared: &Shared, members: BTreeMap<NodeId, Placement>, voters:
     tracing::info!(%formation, "not everybody promised; trying again");
     let withdraw = |(id, placement): (&NodeId, &Placement)| {
         let peer = shared.links.peer(*id, placement);
-        async move { shared.links.call(&peer, &Call::Withdraw { formation }, CALL_MAX).await.is_ok() }
+        async move {
+            let call = Call::Withdraw { formation };
+            shared.links.call_unformed(&peer, &call, CALL_MAX).await.is_ok()
+        }
     };
     join_all(others().map(withdraw)).await;
     shared.formation.withdraw(shared, formation);

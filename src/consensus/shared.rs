@@ -102,7 +102,29 @@ impl Links {
         call: &Call,
         deadline: Duration,
     ) -> Result<Answer, crate::transport::Error> {
-        let purpose = self.purpose(Class::Control);
+        self.call_for(self.purpose(Class::Control), peer, call, deadline).await
+    }
+
+    /// Calls a peer about a formation that there may never be. All such calls share one stream: an attempt that comes to nothing
+    /// leaves none behind.
+    pub(super) async fn call_unformed(
+        &self,
+        peer: &Peer,
+        call: &Call,
+        deadline: Duration,
+    ) -> Result<Answer, crate::transport::Error> {
+        let formation = FormationId::NONE;
+        let purpose = Purpose { formation, ..self.purpose(Class::Control) };
+        self.call_for(purpose, peer, call, deadline).await
+    }
+
+    async fn call_for(
+        &self,
+        purpose: Purpose,
+        peer: &Peer,
+        call: &Call,
+        deadline: Duration,
+    ) -> Result<Answer, crate::transport::Error> {
         let answer = self.transport.call(peer, purpose, codec::encode(call), deadline).await?;
         codec::decode(&answer).map_err(|_| crate::transport::Error::Malformed { what: "answer" })
     }

@@ -161,6 +161,27 @@ async fn one_node_forms_a_cluster_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn attempts_that_come_to_nothing_leave_nothing_that_hinders_the_next() {
+    let network = MemoryNetwork::new(1);
+    let nodes = [node(&network, 1).await, node(&network, 2).await];
+    let [first, second] = &nodes;
+    let (others, expect) = ([second.candidate.clone()], Some(Expect { nodes: 2, voters: 2 }));
+    let shared = &second.consensus.shared;
+    let elsewhere = FormationId::first(7);
+    let stranger = NodeId::from_random(77);
+    // More often than streams may be open on one link.
+    for _ in 0..80 {
+        let promised = shared.formation.promise(shared, stranger, elsewhere);
+        assert!(matches!(promised, wire::Answer::Done));
+        let began = Instant::now();
+        first.consensus.step_towards_cluster(&others, expect).await;
+        assert!(began.elapsed() < Duration::from_secs(1), "an attempt took {:?}", began.elapsed());
+    }
+    shared.formation.withdraw(shared, elsewhere);
+    form(&nodes).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_on_one_node_is_read_on_every_other() {
     let network = MemoryNetwork::new(1);
     let nodes = [node(&network, 1).await, node(&network, 2).await, node(&network, 3).await];

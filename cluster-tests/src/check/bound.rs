@@ -112,7 +112,8 @@ impl Life {
             .any(|(told, renewed)| *told >= bound.invoked && *renewed >= read.invoked);
         // A process that is killed, or a run that ends, takes the news with it if nothing has been right since.
         let end = self.ends.min(run.end);
-        is_told || run.disturbed_at(read.returned).is_some_and(|until| until >= end)
+        let is_silent = !run.rules.sessions_are_told && !run.is_calm(bound.invoked, read.returned);
+        is_told || is_silent || run.disturbed_at(read.returned).is_some_and(|until| until >= end)
     }
 
     /// Tells whether its fields may be there one by one at a read.

@@ -20,6 +20,9 @@ pub struct Rules {
     pub bound_gone_within_ms: u64,
     /// Whether no live process may lose its session while there are no faults. Default: yes.
     pub sessions_survive_calm: bool,
+    /// Whether the history has each end of a session whose process lived. If not, a fault excuses what is missing since. Default:
+    /// yes.
+    pub sessions_are_told: bool,
     /// For how long after the end of a fault it may still have effects (ms). Default: 5,000.
     pub settle_ms: u64,
     /// After how long a message that was published and not heard counts as missing (ms). Default: 5,000.
@@ -42,6 +45,7 @@ impl Default for Rules {
             expiry_epsilon_ms: 250,
             bound_gone_within_ms: 5_000,
             sessions_survive_calm: true,
+            sessions_are_told: true,
             settle_ms: 5_000,
             deliver_within_ms: 5_000,
             order_across_channels: true,

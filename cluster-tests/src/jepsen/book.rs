@@ -238,10 +238,7 @@ impl Book {
         pages.judged.insert(key.to_owned());
         let first = own.iter().map(began).min().unwrap_or(0).saturating_sub(BEFORE);
         let concerns = |line: &&Line| match workload {
-            Workload::Bound | Workload::Expiry => {
-                !matches!(line, Line::Lost { .. })
-                    && (line.at() >= first || matches!(line, Line::Process { .. }))
-            }
+            Workload::Bound | Workload::Expiry => !matches!(line, Line::Lost { .. }),
             Workload::PubSub => line.at() >= first,
             _ => false,
         };
