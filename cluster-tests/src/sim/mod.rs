@@ -20,6 +20,7 @@ pub mod run;
 pub mod scenario;
 pub mod settle;
 pub mod setup;
+mod told;
 pub mod view;
 pub mod world;
 
@@ -56,6 +57,9 @@ pub struct SeedLine {
 pub struct ReplayLine {
     #[command(flatten)]
     what: SeedLine,
+    /// What nodes log is printed too, as far as this lets it through: `info`, `quorate=debug`
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
     /// Where the history goes, as JSON lines
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
@@ -89,6 +93,7 @@ pub fn seed(line: &SeedLine) -> Outcome<ExitCode> {
 /// When it cannot be run, or the history cannot be written.
 pub fn replay(line: &ReplayLine) -> Outcome<ExitCode> {
     let (setup, steps) = line.what.setup()?;
+    line.log.as_deref().map_or(Ok(()), told::print)?;
     note(format!("seed {}", setup.seed));
     note(serde_json::to_string_pretty(&setup).map_err(std::io::Error::other)?);
     let (report, lines) = run::run(setup, steps, true)?;

@@ -19,6 +19,7 @@ use super::clients::ground::Ground;
 use super::host::{Host, STEP};
 use super::invariants::Invariants;
 use super::setup::Setup;
+use super::told;
 use super::view::View;
 use crate::chance::Chance;
 use crate::history::{Happening, Line};
@@ -123,6 +124,7 @@ impl World {
         self.ground.set_now(self.now);
         self.network.advance_to(self.now);
         for host in &mut self.hosts {
+            told::turn(self.now, host.number);
             host.step();
         }
         let view = View { now: self.now, hosts: self.hosts.iter().map(Host::view).collect() };
