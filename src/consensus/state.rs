@@ -84,10 +84,13 @@ impl State {
         if !outcome.notifications.is_empty() {
             self.notifications.put(flags, std::mem::take(&mut outcome.notifications));
         }
-        if matches!(outcome.event, Event::Opened { .. } | Event::Expired { .. }) {
+        let changes_sessions =
+            matches!(outcome.event, Event::Opened { .. } | Event::Expired { .. });
+        self.pending.settle(id.index(), outcome);
+        // After this node has learnt which of them is its own.
+        if changes_sessions {
             self.publish_sessions();
         }
-        self.pending.settle(id.index(), outcome);
         deed
     }
 
@@ -140,9 +143,9 @@ impl State {
     pub(super) fn install(&self, meta: &SnapshotMeta, keyspace: Keyspace) {
         let before = std::mem::replace(&mut *self.keyspace.write(), keyspace);
         self.notifications.lose();
-        self.publish_sessions();
         let index = meta.last_log_id.map_or(0, |id| id.index());
         self.pending.settle_snapshot(index, &before, &self.keyspace.read());
+        self.publish_sessions();
         self.stand.tell(|| {
             let last = meta.last_log_id;
             witness::installed(last, &meta.last_membership, &self.keyspace.read())

@@ -133,6 +133,26 @@ async fn one_of_three_comes_back_under_another_address() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_is_back_is_ready_only_when_it_hears_the_others() {
+    let network = MemoryNetwork::new(1);
+    let disks = vec![SimDisk::new(), SimDisk::new(), SimDisk::new()];
+    let nodes = Round(0).start_all(&network, &disks).await;
+    network.remove(address(1));
+    let disk = disks[0].power_cut(Survival::Everything);
+    network.isolate(address(1));
+    let back = Round(0).start(&network, 1, 3, &disk).await.unwrap();
+    let alone = timeout(std::time::Duration::from_secs(5), back.ready()).await;
+    assert!(alone.is_err(), "ready by the session of the process before it");
+    network.heal();
+    timeout(PATIENCE, back.ready()).await.expect("ready in time");
+    let listener = back.subscriber();
+    let subscription = listener.subscribe(crate::pubsub::Kind::Channel, b"news").unwrap();
+    subscription.in_effect().await;
+    let sent = nodes[1].publish(crate::pubsub::Kind::Channel, b"news", "hi".into()).unwrap();
+    assert_eq!(sent.await, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_alone_goes_on_and_a_wiped_disk_is_another_node() {
     let network = MemoryNetwork::new(1);
     let disk = SimDisk::new();

@@ -191,7 +191,8 @@ async fn keep_links(node: Node) {
     let mut is_attaching = false;
     loop {
         let open = sessions.borrow_and_update().clone();
-        let own = open.iter().find(|(_, peer)| peer.node == node.0.id).map(|(id, _)| *id);
+        // What comes from a disk may still hold the session of the process before this one.
+        let own = node.0.consensus.session().filter(|own| open.contains_key(own));
         relink(&node, &linked, &open);
         linked = open;
         if let Some(own) = own
