@@ -204,7 +204,7 @@ mod tests {
     fn sizes_stay_between_three_and_two_more() {
         for nodes in 3..=7 {
             let (mut chance, mut live, mut seen) = (Chance::new(Some(5)), nodes, Vec::new());
-            for _ in 0..200 {
+            for _ in 0..5_000 {
                 match step(&mut chance, live, nodes + MORE) {
                     Some(Step::Join) => live += 1,
                     Some(Step::Leave) => live -= 1,

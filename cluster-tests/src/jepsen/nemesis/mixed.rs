@@ -205,9 +205,11 @@ mod tests {
     fn only_what_may_coincide_is_drawn_together() {
         let mut chance = Chance::new(Some(9));
         let mut seen = BTreeMap::new();
+        // As it is prepared: without the mix itself.
+        let families: Vec<_> = Family::ALL.into_iter().filter(|it| One::new(*it).is_some()).collect();
         for _ in 0..3_000 {
             let count = chance.below(4);
-            let drawn = draw(&mut chance, &Family::ALL, count);
+            let drawn = draw(&mut chance, &families, count);
             for (at, one) in drawn.iter().enumerate() {
                 let others = drawn.iter().skip(at + 1);
                 assert!(others.clone().all(|other| may_coincide(*one, *other)), "{drawn:?}");
