@@ -34,6 +34,7 @@ pub(super) const NODE: u8 = 1;
 const VOTE: u8 = 2;
 const COMMITTED: u8 = 3;
 const FORMATION: u8 = 4;
+const GENERATION: u8 = 5;
 
 #[derive(Debug, Default)]
 struct Memory {
@@ -42,6 +43,8 @@ struct Memory {
     vote: Option<Vote>,
     committed: Option<LogId>,
     formation: FormationId,
+    /// The number of the last start.
+    generation: Option<u64>,
     /// Values that go to the disk with the next entries or vote.
     unwritten: BTreeMap<u8, Bytes>,
 }
@@ -92,6 +95,9 @@ impl LogStore {
         }
         if let Some(bytes) = slot(FORMATION) {
             memory.formation = codec::decode(bytes).map_err(|_| wrong())?;
+        }
+        if let Some(bytes) = slot(GENERATION) {
+            memory.generation = Some(codec::decode(bytes).map_err(|_| wrong())?);
         }
         if let Some((_, id)) = &recovered.purged {
             memory.purged = Some(codec::decode(id).map_err(|_| wrong())?);
@@ -295,6 +301,18 @@ impl LogStore {
         // Who no longer waits needs no answer.
         disk.submit(writes, Box::new(move |written| _ = done.send(written))).await;
         durable.await.map_err(|_| Error::Ended)?
+    }
+
+    /// Gives the number of this start: the clock's, and greater than those of all starts before, also when the clock has gone
+    /// back since. It is durable when it is given.
+    pub(super) async fn begin(&self, now: u64) -> Result<u64, Error> {
+        let mut memory = self.0.memory.lock();
+        let generation = memory.generation.map_or(now, |last| now.max(last.saturating_add(1)));
+        memory.generation = Some(generation);
+        drop(memory);
+        let value = codec::encode(&generation);
+        self.write_through(vec![Write::Set { slot: GENERATION, value }]).await?;
+        Ok(generation)
     }
 
     /// Writes without waiting. A failure is told to whoever writes next.

@@ -77,6 +77,14 @@ impl Store {
         self.node
     }
 
+    /// Gives the number of this start, greater than those of all starts before; `now` is the clock's time in milliseconds.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn begin(&self, now: u64) -> Result<u64, Error> {
+        self.log.begin(now).await
+    }
+
     /// Tells whether the node can come back after its process has ended.
     #[must_use]
     pub const fn is_durable(&self) -> bool {

@@ -150,3 +150,21 @@ async fn a_node_that_is_back_votes_for_nobody_until_the_old_leader_may_be_gone()
     let answer = links.call(&peer, &Call::PreVote(request()), PATIENCE).await.unwrap();
     assert!(matches!(answer, Answer::Vote(_)), "{answer:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_start_has_a_greater_number_also_when_the_clock_goes_back() {
+    let disk = SimDisk::new();
+    let start = async |disk: &SimDisk, now| {
+        let store = Store::open(Arc::new(disk.clone()), NodeId::from_random(1)).expect("opens");
+        store.begin(now).await.expect("written")
+    };
+    assert_eq!(start(&disk, 1_000).await, 1_000);
+    let disk = disk.power_cut(Survival::Nothing);
+    assert_eq!(start(&disk, 400).await, 1_001);
+    let disk = disk.power_cut(Survival::Nothing);
+    assert_eq!(start(&disk, 2_000).await, 2_000);
+    assert_eq!(
+        Store::in_memory(NodeId::from_random(1)).begin(7).await.expect("nothing to write"),
+        7
+    );
+}

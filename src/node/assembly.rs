@@ -87,6 +87,7 @@ impl Node {
         let fresh = NodeId::from_random(u64::from_le_bytes(first_eight(draw())));
         let store = open_store(disk, fresh).await?;
         let backup = read_backup(&config).await?;
+        let generation = store.begin(clock.now().as_millis()).await?;
         let (id, is_durable) = (store.node(), store.is_durable());
         let name = config.node.name.as_ref().map_or_else(|| id.to_string(), ToString::to_string);
         let credentials = config.credentials(draw())?;
@@ -101,7 +102,7 @@ impl Node {
         let (transport, incoming) =
             Transport::start(config.transport.clone(), credentials, identity, parts).await?;
         let (placement, facts) = introduce(&config, &name, &transport);
-        let (seeds, generation) = (config.node.seeds.clone(), clock.now().as_millis());
+        let seeds = config.node.seeds.clone();
         let (cluster, address) = (config.cluster.id.clone(), transport.advertised());
         let own = Own { cluster, node: id, generation, address };
         let wire = gossip::wire(&transport);
