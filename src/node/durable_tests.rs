@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::tests::{PATIENCE, address, config, hget, hset, run};
 use super::*;
 use crate::command::Reply;
+use crate::pubsub::Kind;
 use crate::storage::{Disk, SimDisk, Survival};
 use crate::time::{Clock, Timestamp};
 use crate::transport::{MemoryNetwork, Socket};
@@ -150,6 +151,23 @@ async fn a_node_that_is_back_is_ready_only_when_it_hears_the_others() {
     subscription.in_effect().await;
     let sent = nodes[1].publish(crate::pubsub::Kind::Channel, b"news", "hi".into()).unwrap();
     assert_eq!(sent.await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restarted_node_is_heard_though_its_clock_stood_still() {
+    let network = MemoryNetwork::new(1);
+    let disks = vec![SimDisk::new(), SimDisk::new(), SimDisk::new()];
+    let nodes = Round(0).start_all(&network, &disks).await;
+    let listener = nodes[0].subscriber();
+    listener.subscribe(Kind::Channel, b"news").unwrap().in_effect().await;
+    let publish =
+        async |node: &Node| node.publish(Kind::Channel, b"news", "x".into()).unwrap().await;
+    assert_eq!(publish(&nodes[2]).await, 1);
+    network.remove(address(3));
+    let disk = disks[2].power_cut(Survival::Everything);
+    let back = Round(0).start(&network, 3, 3, &disk).await.unwrap();
+    timeout(PATIENCE, back.ready()).await.expect("ready in time");
+    assert_eq!(publish(&back).await, 1);
 }
 
 #[tokio::test(start_paused = true)]
