@@ -357,7 +357,11 @@ impl World {
 
     /// Tells whether the nodes on these machines may be lost for good, all of them, and no voter's majority with them.
     pub(super) fn may_lose(&self, numbers: &[usize]) -> bool {
-        let kept = |number: &usize| !numbers.contains(number) && !self.seats[*number].is_suspect;
+        let kept = |number: &usize| {
+            let seat = &self.seats[*number];
+            // One that leaves may be gone before the others have let it go.
+            !numbers.contains(number) && !seat.is_suspect && seat.leaves_since.is_none()
+        };
         let kept = (0..self.seats.len()).filter(kept).filter_map(|n| self.seats[n].id);
         let kept: BTreeSet<NodeId> = kept.collect();
         let views: Vec<Vec<NodeId>> = self.statuses().into_iter().map(|(_, s)| s.voters).collect();
