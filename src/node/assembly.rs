@@ -102,10 +102,9 @@ impl Node {
         let (transport, incoming) =
             Transport::start(config.transport.clone(), credentials, identity, parts).await?;
         let (placement, facts) = introduce(&config, &name, &transport);
-        let seeds = config.node.seeds.clone();
         let (cluster, address) = (config.cluster.id.clone(), transport.advertised());
         let own = Own { cluster, node: id, generation, address };
-        let wire = gossip::wire(&transport);
+        let (seeds, wire) = (config.node.seeds.clone(), gossip::wire(&transport));
         let membership =
             Membership::start(config.membership.clone(), own, wire, seeds, facts).await?;
         let consensus = Consensus::start(consensus::Parts {

@@ -147,9 +147,9 @@ async fn a_node_that_is_back_is_ready_only_when_it_hears_the_others() {
     network.heal();
     timeout(PATIENCE, back.ready()).await.expect("ready in time");
     let listener = back.subscriber();
-    let subscription = listener.subscribe(crate::pubsub::Kind::Channel, b"news").unwrap();
+    let subscription = listener.subscribe(Kind::Channel, b"news").unwrap();
     subscription.in_effect().await;
-    let sent = nodes[1].publish(crate::pubsub::Kind::Channel, b"news", "hi".into()).unwrap();
+    let sent = nodes[1].publish(Kind::Channel, b"news", "hi".into()).unwrap();
     assert_eq!(sent.await, 1);
 }
 

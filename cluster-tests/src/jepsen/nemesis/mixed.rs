@@ -206,7 +206,8 @@ mod tests {
         let mut chance = Chance::new(Some(9));
         let mut seen = BTreeMap::new();
         // As it is prepared: without the mix itself.
-        let families: Vec<_> = Family::ALL.into_iter().filter(|it| One::new(*it).is_some()).collect();
+        let families: Vec<_> =
+            Family::ALL.into_iter().filter(|it| One::new(*it).is_some()).collect();
         for _ in 0..3_000 {
             let count = chance.below(4);
             let drawn = draw(&mut chance, &families, count);
