@@ -59,6 +59,10 @@ pub unsafe extern "C" fn getrandom(buffer: *mut u8, length: usize, flags: u32) -
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::sync::{Mutex, PoisonError};
+
+    /// There is one seed in a process: one test at a time gives it.
+    static SEEDING: Mutex<()> = Mutex::new(());
 
     fn order() -> Vec<u32> {
         let map: HashMap<u32, ()> = (0..100).map(|n| (n, ())).collect();
@@ -67,6 +71,7 @@ mod tests {
 
     #[test]
     fn a_seed_gives_hash_maps_their_order() {
+        let _alone = SEEDING.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = |seed| {
             super::seed(seed);
             std::thread::spawn(order).join().expect("no panic")
@@ -75,8 +80,10 @@ mod tests {
         assert_eq!(first, fresh(7));
         assert_ne!(first, fresh(8));
     }
+
     #[test]
     fn what_a_thread_draws_does_not_depend_on_other_threads() {
+        let _alone = SEEDING.lock().unwrap_or_else(PoisonError::into_inner);
         let run = |others| {
             std::thread::spawn(move || {
                 super::seed(7);

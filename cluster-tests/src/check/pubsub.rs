@@ -187,6 +187,9 @@ impl Gaps<'_, '_> {
             .map(|heard| (heard.number, heard))
             .collect();
         let newest = heard.keys().next_back().copied();
+        // While the network is bad, what nothing has overtaken may still be under way.
+        let within = nanos(self.run.rules.deliver_within_ms);
+        let is_calm = self.run.is_calm(due_by.saturating_sub(within), due_by);
         let mut missing: Vec<&Operation> = Vec::new();
         let mut before: Option<&Heard<'_>> = None;
         for (number, message) in self.messages {
@@ -196,8 +199,8 @@ impl Gaps<'_, '_> {
                 continue;
             }
             let is_overtaken = newest.is_some_and(|newest| newest > *number);
-            let deadline = message.returned.saturating_add(nanos(self.run.rules.deliver_within_ms));
-            let is_due = message.invoked < due_by && (is_overtaken || deadline <= due_by);
+            let is_late = is_calm && message.returned.saturating_add(within) <= due_by;
+            let is_due = message.invoked < due_by && (is_overtaken || is_late);
             if message.is_ok() && message.invoked > from && is_due {
                 missing.push(message);
             }
