@@ -306,10 +306,10 @@ impl LogStore {
     /// Gives the number of this start: the clock's, and greater than those of all starts before, also when the clock has gone
     /// back since. It is durable when it is given.
     pub(super) async fn begin(&self, now: u64) -> Result<u64, Error> {
-        let mut memory = self.0.memory.lock();
-        let generation = memory.generation.map_or(now, |last| now.max(last.saturating_add(1)));
-        memory.generation = Some(generation);
-        drop(memory);
+        let generation = {
+            let last = &mut self.0.memory.lock().generation;
+            *last.insert(last.map_or(now, |last| now.max(last.saturating_add(1))))
+        };
         let value = codec::encode(&generation);
         self.write_through(vec![Write::Set { slot: GENERATION, value }]).await?;
         Ok(generation)
