@@ -62,6 +62,8 @@ pub(super) struct State {
     pub(super) requests: Requests,
     /// The last number given to a request, a lane or a stream.
     last_number: u64,
+    /// Whether this node has published anything: what no lane was there for is missing to those who are linked later.
+    pub(super) has_published: bool,
     pub(super) is_stopped: bool,
 }
 
@@ -79,6 +81,7 @@ impl Hub {
             attaching: BTreeMap::new(),
             requests: Requests::new(&config),
             last_number: 0,
+            has_published: false,
             is_stopped: false,
         };
         let (state, stopped) = (Mutex::new(state), watch::Sender::new(false));

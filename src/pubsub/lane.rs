@@ -103,7 +103,10 @@ impl Hub {
             lane.is_confirmed |= is_confirmed;
             return Some(Arc::clone(&lane.outbox));
         }
-        let outbox = Arc::new(Outbox::new(self.config.outbox_max.as_u64()));
+        // What was published before this lane began is number 0, all of it.
+        let first = u64::from(state.has_published);
+        let limit = self.config.outbox_max.as_u64();
+        let outbox = Arc::new(Outbox::beginning_with(first, limit));
         let task = tokio::spawn(run(Arc::clone(self), peer, Arc::clone(&outbox)));
         let lane = Lane {
             outbox: Arc::clone(&outbox),

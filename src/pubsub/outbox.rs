@@ -80,9 +80,14 @@ pub(super) struct Fill {
 
 impl Outbox {
     pub(super) fn new(limit: u64) -> Self {
+        Self::beginning_with(0, limit)
+    }
+
+    /// One whose first message has this number; who hears it from the beginning misses those before.
+    pub(super) fn beginning_with(number: u64, limit: u64) -> Self {
         Self {
             limit,
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Waiting { next: number, told: number, ..Waiting::default() }),
             arrival: Notify::new(),
             end: watch::Sender::new(End::Open),
         }

@@ -85,7 +85,8 @@ impl State {
         encode: impl Fn() -> Bytes,
         push: impl Fn(&Outbox, Bytes) -> bool,
     ) -> (Option<Bytes>, BTreeSet<NodeId>) {
-        let Self { interest, lanes, .. } = self;
+        let Self { interest, lanes, has_published, .. } = self;
+        *has_published = true;
         // In the order of the lanes, and no others are there.
         let mut pruners = interest.pruners(kind, channel);
         let mut frame = None;

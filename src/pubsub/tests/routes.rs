@@ -199,6 +199,28 @@ async fn death_of_a_publisher_is_told_and_a_planned_leave_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_published_before_a_link_is_told_to_who_listened_already() {
+    for is_early in [true, false] {
+        let network = MemoryNetwork::new(40);
+        let (_one, listener) = node_with(&network, 1, Config::default(), 1).await;
+        let (_two, publisher) = node_with(&network, 2, Config::default(), 1).await;
+        let subscriber = listener.subscriber();
+        listen(&subscriber, Kind::Channel, "news");
+        if is_early {
+            say(&publisher, "news", "to nobody yet");
+        }
+        listener.attach(id(2), address(2)).await.unwrap();
+        publisher.attach(id(1), address(1)).await.unwrap();
+        if is_early {
+            assert_eq!(told(&subscriber).await, link(2, None));
+        }
+        say(&publisher, "news", "hi");
+        assert_eq!(heard(&subscriber).await, "hi");
+        assert_eq!(subscriber.try_receive(), Ok(None));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn gap_of_a_broken_link_is_told_with_its_count() {
     let network = MemoryNetwork::new(38);
     let nodes = nodes(&network, 2).await;
