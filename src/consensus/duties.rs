@@ -125,7 +125,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             end_session(&shared, session).await;
         }
         let due = shared.state.with(crate::keyspace::Keyspace::next_deadline);
-        if due.is_some_and(|due: Timestamp| due <= shared.state.time.now()) {
+        if due.is_some_and(|due: Timestamp| due <= shared.state.stamp()) {
             shared.propose(Action::Tick).await;
         }
     }
