@@ -324,7 +324,7 @@ impl Consensus {
     /// element is lost.
     pub async fn served(&self, wait: WaitId) -> Result<Reply, Error> {
         let arrival = self.shared.state.pending.take_arrival(wait).ok_or(Error::Unknown)?;
-        let mut replies = arrival.await.map_err(|_| Error::Stopped)??;
+        let mut replies = arrival.await.map_err(|_| Error::Unknown)??;
         replies.pop().ok_or(Error::Unknown)
     }
 
@@ -497,5 +497,6 @@ async fn submit(
     let submission = Submission { requests, bytes, deadline, done };
     let room = tokio::time::timeout_at(deadline, submissions.send(submission)).await;
     room.map_err(|_| Error::TryAgain)?.map_err(|_| Error::Stopped)?;
-    replies.await.map_err(|_| Error::Stopped)?
+    // It may stand in the leader's log, though this node has stopped.
+    replies.await.map_err(|_| Error::Unknown)?
 }

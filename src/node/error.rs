@@ -32,7 +32,7 @@ pub enum Error {
         /// The most there may be.
         limit: usize,
     },
-    /// The node is leaving or has stopped. Go to another.
+    /// Surely not done: the node is leaving or has stopped. Go to another.
     #[error("CLUSTERDOWN this node has stopped")]
     Stopped,
 }

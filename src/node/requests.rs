@@ -154,7 +154,8 @@ impl Node {
         };
         match ended {
             Ok(reply) => reply.map_err(|error| self.explain(error)),
-            Err(_) => Err(Error::Stopped),
+            // Its task has ended with the node, served or not.
+            Err(_) => Err(Error::Unknown),
         }
     }
 

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `TRYAGAIN …` | none | no leader took the request before its deadline: it never got a place in the log |
 //! | `CLUSTERDOWN n of m voters …` | none | the same, where the node knows that the majority is away |
-//! | `CLUSTERDOWN this node has stopped` | unknown | also said to requests that were under way when the node stopped |
+//! | `CLUSTERDOWN this node has stopped` | none | said only to requests that had not been taken; the others get `UNKNOWN` |
 //! | `UNKNOWN …` | unknown | the deadline passed, or the session ended, while the request was under way |
 //! | `EXECABORT …` | none | the transaction was thrown away before it was submitted |
 //! | `NOAUTH …` | none | refused at the door |
@@ -30,6 +30,7 @@ pub(super) fn effect(text: &str) -> Effect {
     match word {
         "TRYAGAIN" | "EXECABORT" | "NOAUTH" => Effect::None,
         "CLUSTERDOWN" if text.contains("the command had no effect") => Effect::None,
+        "CLUSTERDOWN" if text.contains("this node has stopped") => Effect::None,
         "CLUSTERDOWN" | "UNKNOWN" => Effect::Unknown,
         _ => Effect::Unexpected,
     }
@@ -45,7 +46,7 @@ mod tests {
         let down = Error::ClusterDown { alive: 1, voters: 3 };
         assert_eq!(effect(&down.to_string()), Effect::None);
         assert_eq!(effect(&Error::TryAgain.to_string()), Effect::None);
-        assert_eq!(effect(&Error::Stopped.to_string()), Effect::Unknown);
+        assert_eq!(effect(&Error::Stopped.to_string()), Effect::None);
         assert_eq!(effect(&Error::Unknown.to_string()), Effect::Unknown);
         assert_eq!(effect("WRONGTYPE what"), Effect::Unexpected);
         assert_eq!(effect("EXECABORT Transaction discarded"), Effect::None);
