@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("consensus", 4),
     ("pubsub", 4),
     ("node", 5),
+    ("rendezvous", 6),
     ("presence", 6),
     ("adapters", 6),
     ("adapters/resp", 6),
