@@ -3,7 +3,7 @@
 // between a kill and the look at the listing no player and no process touches the dead rooms.
 import assert from "node:assert/strict";
 import { Redis } from "ioredis";
-import { echo, finish, nodes, quiet, start, step, until, within } from "./harness.mjs";
+import { echo, finish, fragile, nodes, quiet, start, step, until, within } from "./harness.mjs";
 
 const KILLS = 5;
 const [host, port] = nodes[2].split(":");
@@ -24,14 +24,13 @@ async function fill(one, two, mode) {
     const of = await listing();
     return of(one.processId).length >= 2 && of(two.processId).length >= 2;
   });
-  for (const room of rooms) room.reconnection.enabled = false;
-  return rooms;
+  return rooms.map(fragile);
 }
 
 const times = [];
-const two = await start(nodes[1]);
+const two = await start({ redis: nodes[1] });
 for (let kill = 1; kill <= KILLS; kill++) {
-  const one = await start(nodes[kill % 2 === 0 ? 0 : 2]);
+  const one = await start({ redis: nodes[kill % 2 === 0 ? 0 : 2] });
   let rooms, staying;
   await step(`kill ${kill}: both processes have rooms and are counted`, async () => {
     rooms = await fill(one, two, `kill${kill}`);
