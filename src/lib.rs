@@ -40,6 +40,7 @@ pub mod ids;
 pub mod keyspace;
 pub mod membership;
 pub mod node;
+pub mod presence;
 pub mod pubsub;
 pub mod resp;
 pub mod storage;
