@@ -42,6 +42,7 @@ pub mod membership;
 pub mod node;
 pub mod presence;
 pub mod pubsub;
+pub mod rendezvous;
 pub mod resp;
 pub mod storage;
 #[cfg(test)]

@@ -142,10 +142,7 @@ fn check_text(source: &Source, report: &mut impl FnMut(usize, String)) {
         let first = source.text.lines().find(|line| !line.starts_with("#!")).unwrap_or_default();
         if !starts.iter().any(|start| first.starts_with(start)) {
             let starts = starts.join("' or '");
-            report(
-                1,
-                format!("begin with a header ('{starts}'): what it owns, what not, its invariant"),
-            );
+            report(1, format!("begin with a header ('{starts}'): owns, owns not, invariant"));
         }
     }
     for name in path.split('/').map(|part| part.trim_end_matches(".rs")) {

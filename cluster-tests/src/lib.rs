@@ -32,6 +32,7 @@ pub mod network;
 pub mod observers;
 pub mod pace;
 pub mod process;
+pub mod rendezvous;
 pub mod reply;
 pub mod report;
 pub mod requests;

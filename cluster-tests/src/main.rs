@@ -19,6 +19,7 @@ use cluster_tests::mutants;
 use cluster_tests::network::{self, Entered};
 use cluster_tests::observers;
 use cluster_tests::process::{Cluster, RedisServer, redis_server};
+use cluster_tests::rendezvous;
 use cluster_tests::requests;
 use cluster_tests::script::{self, Flavour, Target};
 use cluster_tests::survivor;
@@ -61,6 +62,8 @@ enum Tool {
     JepsenNode(jepsen::embedded::Line),
     /// Kills and stops processes that had bound state, and watches it go and come back
     Bound(bound::Line),
+    /// Processes that find each other on this machine: started at once, killed, started again
+    Rendezvous(rendezvous::Line),
     /// Kills one process of two on this host, and three of five, and lets the others go on
     Survivor(survivor::Line),
     /// Kills durable nodes all at once, damages their files, fills their disk, cuts their power
@@ -166,6 +169,7 @@ async fn run(tool: Tool) -> Outcome<ExitCode> {
         Tool::Bound(line) => bound::run(&line).await,
         Tool::Hold(line) => bound::hold(&line).await,
         Tool::Embed(line) => bound::embed::run(&line).await,
+        Tool::Rendezvous(line) => rendezvous::run(&line).await,
         Tool::Survivor(line) => survivor::run(&line).await,
         Tool::Durable(line) => durable::run(&line).await,
         Tool::Observers(line) => observers::run(&line).await,

@@ -70,6 +70,10 @@ pub(crate) struct Serve {
     /// A node to join through; may be given several times
     #[arg(long = "seed", value_name = "HOST:PORT")]
     pub(crate) seeds: Vec<String>,
+    /// Find the other processes of this user on this machine by themselves, in the cluster of this name; they meet in the
+    /// folder that QUORATE_RENDEZVOUS names [default: one among the temporary files]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["seeds", "bootstrap_expect", "data_dir", "restore"])]
+    pub(crate) rendezvous: Option<String>,
     /// How many nodes the first formation of the cluster waits for
     #[arg(long, value_name = "N")]
     pub(crate) bootstrap_expect: Option<u16>,
@@ -181,6 +185,7 @@ mod tests {
         assert_eq!(all.bootstrap_expect, Some(3));
         assert_eq!((all.host.as_deref(), all.zone.as_deref()), (Some("m"), Some("z")));
         assert_eq!(all.resp.unwrap().to_string(), "[::1]:5");
+        assert_eq!(serve("--rendezvous game").rendezvous.as_deref(), Some("game"));
     }
 
     #[test]
@@ -188,6 +193,7 @@ mod tests {
         for wrong in [
             "serve --resp 127.0.0.1:1 --no-resp",
             "serve --http 127.0.0.1:1 --no-http",
+            "serve --rendezvous game --seed h:1",
             "serve --resp localhost",
             "--bogus",
             "dev --nodes 0",

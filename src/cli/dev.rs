@@ -18,7 +18,7 @@ pub(crate) fn dev(flags: &Dev) -> Result<(), Failure> {
         settings(flags, &Secret::generate(super::random_bytes()?), &free_addresses(flags.nodes)?)?;
     runtime()?.block_on(async {
         let mut signals = Signals::listen()?;
-        let starts = try_join_all(all.into_iter().map(Running::start));
+        let starts = try_join_all(all.into_iter().map(|one| Running::start(one, None)));
         let Some(started) = signals.unless(starts).await else { return Ok(()) };
         let nodes = started?;
         if let Some(failure) = signals.unless(live(&nodes)).await {

@@ -14,6 +14,7 @@ pub(crate) mod status;
 use std::io::{self, Write};
 
 use quorate::node::StartError;
+use quorate::rendezvous;
 use quorate::transport::Secret;
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -30,6 +31,12 @@ pub(crate) enum Failure {
 impl Failure {
     /// Tells what somebody must change from what went wrong on its own.
     pub(crate) fn of_node(error: &StartError) -> Self {
+        let text = error.to_string();
+        if error.is_configuration() { Self::Usage(text) } else { Self::Fatal(text) }
+    }
+
+    /// The same of a node that was to find its cluster by itself.
+    pub(crate) fn of_meeting(error: &rendezvous::Error) -> Self {
         let text = error.to_string();
         if error.is_configuration() { Self::Usage(text) } else { Self::Fatal(text) }
     }

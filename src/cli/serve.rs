@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use quorate::adapters::{http, resp};
 use quorate::node::Node;
+use quorate::rendezvous;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -19,12 +20,14 @@ use super::{Failure, settings};
 /// Runs one node until a signal asks it to leave.
 pub(crate) fn serve(flags: &Serve) -> Result<(), Failure> {
     let settings = settings::settings(flags)?;
-    if !settings.can_be_joined() {
+    let meeting = flags.rendezvous.as_deref();
+    if !settings.can_be_joined() && meeting.is_none() {
         tracing::info!("no secret is given, so that no other node can join (see --secret-file)");
     }
     runtime()?.block_on(async {
         let mut signals = Signals::listen()?;
-        let Some(started) = signals.unless(Box::pin(Running::start(settings))).await else {
+        let Some(started) = signals.unless(Box::pin(Running::start(settings, meeting))).await
+        else {
             return Ok(());
         };
         let running = started?;
@@ -53,10 +56,15 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts the node, then opens its doors.
-    pub(crate) async fn start(settings: Settings) -> Result<Self, Failure> {
+    /// Starts the node, in the cluster that meets on this machine under the name `meeting` if one is given, then opens its doors.
+    pub(crate) async fn start(settings: Settings, meeting: Option<&str>) -> Result<Self, Failure> {
         let (config, resp, http) = settings.split();
-        let node = Node::start(config).await.map_err(|error| Failure::of_node(&error))?;
+        let node = match meeting {
+            Some(name) => {
+                rendezvous::start(name, config).await.map_err(|error| Failure::of_meeting(&error))
+            }
+            None => Node::start(config).await.map_err(|error| Failure::of_node(&error)),
+        }?;
         let mut running = Self { node, resp: None, http: None };
         if let Err(failure) = running.open(resp, http).await {
             running.leave().await;

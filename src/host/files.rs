@@ -76,6 +76,19 @@ impl LockFile {
     }
 }
 
+/// Tells whether a living process holds the lock of `node`.
+pub(super) fn is_held(folder: &Path, node: NodeId) -> io::Result<bool> {
+    let file = match File::open(path_of(folder, node)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 fn path_of(folder: &Path, node: NodeId) -> PathBuf {
     folder.join(format!("{node}.{ENDING}"))
 }
@@ -132,7 +145,7 @@ fn read(file: &File) -> io::Result<Told> {
 }
 
 /// Makes the folder, or sees to it that nobody else can change what is in it.
-fn prepare(folder: &Path) -> Result<(), Error> {
+pub(super) fn prepare(folder: &Path) -> Result<(), Error> {
     let failed = |source| Error::Folder { folder: folder.to_owned(), source };
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
@@ -181,13 +194,17 @@ pub(super) fn default_folder() -> Result<PathBuf, Error> {
     Ok(temporary.join(name))
 }
 
-/// Makes a file under a name that nobody else uses.
-fn create_new(folder: &Path) -> io::Result<(PathBuf, File)> {
+/// Makes a file for this user alone, under a name that nobody else uses.
+pub(super) fn create_new(folder: &Path) -> io::Result<(PathBuf, File)> {
     let process = std::process::id();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     for _ in 0..1000 {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = folder.join(format!(".quorate-{process}-{number}.new"));
-        match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+        match options.open(&path) {
             // Left over from a process of the same number.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             other => return other.map(|file| (path, file)),

@@ -43,6 +43,10 @@ impl MemoryHost {
         Ok(Held { host: self.clone(), node, start })
     }
 
+    pub(super) fn is_held(&self, node: NodeId) -> bool {
+        self.0.lock().get(&node).is_some_and(|process| process.is_alive)
+    }
+
     /// Makes the process of `node` dead, as the others see it.
     pub fn kill(&self, node: NodeId) {
         if let Some(process) = self.0.lock().get_mut(&node) {

@@ -1,10 +1,11 @@
 //! Which processes of this host live: each holds a lock that the kernel lets go when it dies.
 //!
-//! Owns the lock files, and what can be said of a node by them. Does not know Raft, and decides nothing. Invariants: what is
+//! Owns the lock files, what can be said of a node by them, and the folders that they are in. Does not know Raft, and decides nothing. Invariants: what is
 //! called dead has ended for certain; a file under a node's name was locked before it got that name, so that no start is
 //! ever taken for a death; whatever is in doubt is unknown.
 
 mod files;
+mod folder;
 mod memory;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use self::folder::{Folder, Share, Turn};
 pub use self::memory::MemoryHost;
 use crate::ids::NodeId;
 
@@ -72,6 +74,19 @@ impl Place {
             Self::Nowhere => Hold::Nothing,
         };
         Ok(Host(Arc::new(hold)))
+    }
+
+    /// Tells whether a living process of this host holds the lock of `node`. Cost: opens one file.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn is_held(&self, node: NodeId) -> Result<bool, Error> {
+        match self {
+            Self::Folder(folder) => files::is_held(folder, node)
+                .map_err(|source| Error::Folder { folder: folder.clone(), source }),
+            Self::Memory(host) => Ok(host.is_held(node)),
+            Self::Nowhere => Ok(false),
+        }
     }
 }
 

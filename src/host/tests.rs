@@ -20,9 +20,11 @@ fn check_life_and_death(place: &Place) {
     let two = place.hold(node(2), true).unwrap();
     assert_eq!((one.evidence(node(2)), two.evidence(node(1))), (Evidence::Alive, Evidence::Alive));
     assert_eq!(one.evidence(node(1)), Evidence::Alive, "also of itself");
+    assert!(place.is_held(node(2)).unwrap() && !place.is_held(node(3)).unwrap());
     assert_eq!(one.evidence(node(3)), Evidence::Unknown);
     assert!(matches!(place.hold(node(2), true), Err(Error::Held { .. })));
     drop(two);
+    assert!(!place.is_held(node(2)).unwrap());
     assert_eq!(one.evidence(node(2)), Evidence::Dead { is_durable: true });
     let again = place.hold(node(2), true).unwrap();
     assert_eq!(one.evidence(node(2)), Evidence::Alive, "the same id, another process");

@@ -114,6 +114,19 @@ impl Node {
         }
     }
 
+    /// Waits until the node leaves or cannot go on: from then on nobody should join through it.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn ends(&self) {
+        let mut phase = self.0.phase.subscribe();
+        tokio::select! {
+            // The sender lives in the node itself.
+            _leaving = phase.wait_for(|phase| *phase == Phase::Leaving) => {}
+            _why = self.stopped() => {}
+        }
+    }
+
     /// Which keyspace notifications this node gives its listeners now.
     #[must_use]
     pub fn notify_flags(&self) -> Flags {
