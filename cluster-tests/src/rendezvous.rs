@@ -140,10 +140,11 @@ impl Meeting {
         });
         checked.await.map_err(|failure| self.with_logs(failure))?;
         let Some((first, others)) = self.nodes.split_first() else { return Ok(()) };
-        let written = first.client().await?.ask(&format!("INCR of:{}", self.started)).await?;
+        let written = self.started.to_string();
+        first.client().await?.ask(&format!("SET written {written}")).await?;
         for node in others {
-            let read = node.client().await?.ask(&format!("GET of:{}", self.started)).await?;
-            if read != Reply::Bulk(written.to_string().into_bytes()) {
+            let read = node.client().await?.ask("GET written").await?;
+            if read != Reply::Bulk(written.clone().into_bytes()) {
                 return Err(Failure::new(format!("{written} was written, and {read} is read")));
             }
         }
