@@ -36,7 +36,7 @@ pub enum BindTo {
 
 impl Bind {
     /// What is wrong with the pattern, if anything is.
-    pub(super) fn mistake(&self, key_max: u64) -> Option<&'static str> {
+    pub(crate) fn mistake(&self, key_max: u64) -> Option<&'static str> {
         let bytes = self.key.as_bytes();
         if bytes.is_empty() || bytes.len() as u64 > key_max {
             return Some("a pattern of 1 to cluster.key_max bytes");

@@ -1,6 +1,30 @@
-//! What a game server asks of a Redis: presence, and the listing of its rooms.
+//! The presence of game servers: what their processes share, how they talk, and the listing of their rooms.
 //!
-//! Owns the traits and, for each, three implementations: one process, the cluster, a real Redis. Invariant: they answer
-//! alike, so that a server changes between them by one line.
+//! Owns [`Presence`], its subscriptions, the [`driver`] of matchmaking, and their implementations: in one process, over a
+//! [`Node`](crate::node::Node), and against a Redis server. Does not know how state is replicated. Invariant: the
+//! implementations give the same replies, so that changing one for another is one line; Redis decides what is right.
 
+mod asked;
+mod cluster;
+mod config;
+mod contract;
 pub mod driver;
+mod ears;
+mod error;
+mod local;
+mod local_state;
+mod patience;
+mod queue;
+mod reading;
+mod subscription;
+#[cfg(test)]
+mod tests;
+
+pub use self::asked::Asked;
+pub use self::cluster::ClusterPresence;
+pub use self::config::Config;
+pub use self::contract::Presence;
+pub use self::error::Error;
+pub use self::local::LocalPresence;
+pub use self::queue::Queue;
+pub use self::subscription::{Delivery, Message, Subscription};
