@@ -5,8 +5,9 @@
 //!                        └──failed──► (nothing)
 //! ```
 //!
-//! Owns dialling and the hello's asking side. Does not touch what peers dialled. Invariant: at most one dial per address is
-//! under way; all who wait for it get its outcome, and none of them can cancel it.
+//! Owns dialling and the hello's asking side. Does not touch what peers dialled. Invariants: for each node that is asked for at
+//! an address at most one dial is under way; all who wait for it get its outcome, and none of them can cancel it; a dial for
+//! one node, which may be gone, never keeps another at the same address from being reached.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::close::{self, REFUSED};
+use super::close::{self, REFUSED, SUPERSEDED};
 use super::frame::{FrameReceiver, FrameSender};
 use super::notice::Kind;
 use super::pace::Pace;
@@ -48,33 +49,34 @@ impl Link {
 
 type Outcome = Option<Result<Arc<Link>, Error>>;
 
-#[derive(Debug)]
-enum Slot {
-    Dialling(watch::Receiver<Outcome>),
-    Up(Arc<Link>),
+/// What there is at one address.
+#[derive(Debug, Default)]
+struct Place {
+    link: Option<Arc<Link>>,
+    /// The dials under way, by the node that was asked for; none is whoever is there.
+    dials: BTreeMap<Option<NodeId>, watch::Receiver<Outcome>>,
+}
+
+impl Place {
+    fn up(&self) -> Option<&Arc<Link>> {
+        self.link.as_ref().filter(|link| link.is_up())
+    }
 }
 
 /// The table of links by address.
 #[derive(Debug, Default)]
-pub(super) struct Links(Mutex<BTreeMap<SocketAddr, Slot>>);
+pub(super) struct Links(Mutex<BTreeMap<SocketAddr, Place>>);
 
 impl Links {
     /// Gives the links that are up.
     pub(super) fn up(&self) -> Vec<Arc<Link>> {
-        let slots = self.0.lock();
-        let link = |slot: &Slot| match slot {
-            Slot::Up(link) if link.is_up() => Some(Arc::clone(link)),
-            Slot::Up(_) | Slot::Dialling(_) => None,
-        };
-        slots.values().filter_map(link).collect()
+        self.0.lock().values().filter_map(Place::up).cloned().collect()
     }
 
     /// Gives the link to a peer, if it is up.
     pub(super) fn to(&self, peer: &Peer) -> Option<Arc<Link>> {
-        match self.0.lock().get(&peer.address)? {
-            Slot::Up(link) if link.is_up() && link.suits(peer) => Some(Arc::clone(link)),
-            Slot::Up(_) | Slot::Dialling(_) => None,
-        }
+        let places = self.0.lock();
+        places.get(&peer.address)?.up().filter(|link| link.suits(peer)).cloned()
     }
 }
 
@@ -104,35 +106,27 @@ enum Entry {
 
 impl Shared {
     fn links_entry(self: &Arc<Self>, peer: &Peer) -> Entry {
-        let mut slots = self.links.0.lock();
-        match slots.get(&peer.address) {
-            Some(Slot::Up(link)) if link.is_up() && link.suits(peer) => {
-                return Entry::Ready(Arc::clone(link));
-            }
-            Some(Slot::Dialling(outcome)) => return Entry::Wait(outcome.clone()),
-            Some(Slot::Up(_)) | None => {}
+        let mut places = self.links.0.lock();
+        if !places.contains_key(&peer.address) && places.len() >= SWEEP_ABOVE {
+            places.retain(|_, place| place.up().is_some() || !place.dials.is_empty());
         }
-        if slots.len() >= SWEEP_ABOVE {
-            slots.retain(|_, slot| match slot {
-                Slot::Up(link) => link.is_up(),
-                Slot::Dialling(_) => true,
-            });
+        let place = places.entry(peer.address).or_default();
+        if let Some(link) = place.up().filter(|link| link.suits(peer)) {
+            return Entry::Ready(Arc::clone(link));
+        }
+        if let Some(outcome) = place.dials.get(&peer.id).or_else(|| place.dials.get(&None)) {
+            return Entry::Wait(outcome.clone());
         }
         let (outcome_tx, outcome) = watch::channel(None);
-        let before = slots.insert(peer.address, Slot::Dialling(outcome.clone()));
-        drop(slots);
-        tokio::spawn(dial(Arc::clone(self), *peer, before, outcome_tx));
+        place.dials.insert(peer.id, outcome.clone());
+        drop(places);
+        tokio::spawn(dial(Arc::clone(self), *peer, outcome_tx));
         Entry::Wait(outcome)
     }
 }
 
 /// Dials, stores the outcome in the table and tells all who wait.
-async fn dial(
-    shared: Arc<Shared>,
-    peer: Peer,
-    before: Option<Slot>,
-    outcome_tx: watch::Sender<Outcome>,
-) {
+async fn dial(shared: Arc<Shared>, peer: Peer, outcome_tx: watch::Sender<Outcome>) {
     let limit = shared.config.handshake_timeout;
     let result = match tokio::time::timeout(limit, connect(&shared, &peer)).await {
         Ok(result) => result.map(Arc::new),
@@ -144,15 +138,18 @@ async fn dial(
     if let Err(Error::Refused { reason, .. }) = &result {
         shared.notices.warn(peer.address, Kind::Dialled, reason);
     }
-    let mut slots = shared.links.0.lock();
-    match (&result, before) {
-        (Ok(link), _) => slots.insert(peer.address, Slot::Up(Arc::clone(link))),
-        (Err(_), Some(Slot::Up(link))) if link.is_up() => {
-            slots.insert(peer.address, Slot::Up(link))
+    let mut places = shared.links.0.lock();
+    let place = places.entry(peer.address).or_default();
+    place.dials.remove(&peer.id);
+    let result = result.map(|link| match place.up() {
+        // Two dials have met the same node: one connection is enough.
+        Some(known) if known.remote.id == link.remote.id => {
+            link.connection.close(SUPERSEDED, b"another dial was quicker");
+            Arc::clone(known)
         }
-        (Err(_), _) => slots.remove(&peer.address),
-    };
-    drop(slots);
+        Some(_) | None => Arc::clone(place.link.insert(link)),
+    });
+    drop(places);
     outcome_tx.send_replace(Some(result));
 }
 

@@ -98,6 +98,31 @@ async fn another_node_at_the_address_is_refused_by_both() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_is_reached_where_one_was_that_others_still_ask_for() {
+    let network = MemoryNetwork::new(1);
+    let (one, _incoming) = Plan::default().start(&network, 1).await;
+    let (_two, incoming) = Plan::default().start(&network, 2).await;
+    echo(incoming);
+    let gone = Peer { id: Some(id(77)), address: address(2) };
+    // The dial for the one that is gone is under way when the others are asked for.
+    let asks = join_all([gone, TWO, Peer { id: None, ..TWO }, gone].map(|peer| {
+        let one = one.clone();
+        async move { ping(&one, &peer).await }
+    }));
+    let found = soon(asks).await;
+    let ids: Vec<_> =
+        found.iter().map(|found| found.as_ref().ok().map(|remote| remote.id)).collect();
+    assert_eq!(ids, [None, Some(id(2)), Some(id(2)), None]);
+    assert!(matches!(found.first(), Some(Err(Error::Refused { .. }))), "{found:?}");
+    // A link stays what it is while somebody asks for another there.
+    let (refused, answered) =
+        soon(async { tokio::join!(ping(&one, &gone), ping(&one, &TWO)) }).await;
+    assert!(matches!(refused, Err(Error::Refused { .. })), "{refused:?}");
+    assert_eq!(answered.unwrap().id, id(2));
+    assert_eq!(one.links().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_secrets_bridge_a_change() {
     let network = MemoryNetwork::new(1);
     let before = Plan { secret: 1, previous: Some(9), ..Plan::default() };
