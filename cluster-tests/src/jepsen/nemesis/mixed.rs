@@ -17,8 +17,10 @@ use crate::failure::Outcome;
 
 const CALM: Mode = "no faults for a while";
 const MODES: [Mode; 3] = ["one family", "two families together", "three families together"];
-/// How many families the mixes have, each once in an order that chance gives, then again.
+/// How many families the mixes after the first ones have, each once in an order that chance gives, then again.
 const SIZES: [Mode; 6] = [CALM, MODES[0], MODES[1], MODES[1], MODES[2], MODES[2]];
+/// How long there are no faults at the most.
+const CALM_MAX: Duration = Duration::from_secs(5);
 /// How long one family of a mix holds before the next one has its turn to move.
 const TURN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(2_500));
 
@@ -27,6 +29,8 @@ const TURN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_m
 pub(super) struct Mixed {
     all: BTreeMap<Family, One>,
     on: Vec<Family>,
+    /// How many mixes there were. The first ones have one family, two and three, so that a short run has seen them.
+    begun: usize,
 }
 
 /// What families have in common for the rules of mixing.
@@ -131,7 +135,9 @@ impl Harm for Mixed {
 
     async fn install(&mut self, field: &mut Field) -> Fault {
         let families: Vec<Family> = self.all.keys().copied().collect();
-        let size = field.turn(Family::Mixed, &SIZES);
+        let first = MODES.get(self.begun).copied();
+        let size = first.unwrap_or_else(|| field.turn(Family::Mixed, &SIZES));
+        self.begun += 1;
         let count = MODES.iter().position(|mode| *mode == size).map_or(0, |at| at + 1);
         self.on = draw(&mut field.chance, &families, count);
         let (is_alone, mut told, mut there) = (self.on.len() == 1, Vec::new(), 0);
@@ -163,6 +169,7 @@ impl Harm for Mixed {
     }
 
     async fn hold(&mut self, field: &mut Field, time: Duration) -> Outcome {
+        let time = if self.on.is_empty() { time.min(CALM_MAX) } else { time };
         let until = Instant::now() + time;
         let mut turn = 0;
         loop {
