@@ -42,6 +42,7 @@ const answers = {
   query: (conditions, sort) => matchMaker.query(conditions, sort),
   create: (name, options) => matchMaker.createRoom(name, options),
   call: (roomId, method, args) => matchMaker.remoteRoomCall(roomId, method, args),
+  owns: (roomId) => matchMaker.getLocalRoomById(roomId) !== undefined,
   lock: (roomId, locked) => matchMaker.remoteRoomCall(roomId, locked ? "lock" : "unlock"),
   publish: (topic, data) => matchMaker.presence.publish(topic, data),
   presence: (method, args) => matchMaker.presence[method](...args),
