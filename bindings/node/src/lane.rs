@@ -1,0 +1,272 @@
+//! The calls of one JavaScript object, in the order in which they were made, awaited or not.
+//!
+//! Owns that order, the wait for a node that starts, and the second try of what a change of leader or a stall has cost. Does not
+//! know what calls do. Invariants: a read sees every write of the lane before it and none behind it; writes take effect in their
+//! order, though many are under way; a message leaves behind the writes before it, unless these take longer than
+//! [`MESSAGE_WAIT`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use quorate::Node;
+use quorate::pubsub::Subscriber;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::call::{self, Call, Class};
+use crate::listen::{self, Ear};
+use crate::port::Port;
+use crate::value::{Failure, Value};
+
+/// The most calls of a lane that wait to be begun.
+pub(crate) const WAITING_MAX: usize = 65_536;
+/// The most that are under way.
+const UNDER_WAY_MAX: usize = 1024;
+/// How long a message waits for the writes before it: longer than a change of leader, shorter than anybody waits for a reply.
+/// Without a majority messages go on all the same.
+const MESSAGE_WAIT: Duration = Duration::from_secs(1);
+/// How long a call waits for its node to be ready.
+const READY_WAIT: Duration = Duration::from_secs(30);
+
+/// Where a node is in its life, as its lanes see it.
+#[derive(Clone, Debug)]
+pub(crate) enum Stage {
+    /// It is not there yet.
+    Starting,
+    /// It is there, and not yet in sync.
+    Joining(Node),
+    Ready(Node),
+    Failed(Failure),
+}
+
+/// A call of JavaScript, with the number of its promise.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) number: u32,
+    pub(crate) call: Call,
+    pub(crate) since: Instant,
+}
+
+struct Ended {
+    place: u64,
+    class: Class,
+    job: Job,
+    has_repeated: bool,
+    value: Value,
+}
+
+struct Held {
+    /// The place among the calls of the lane.
+    place: u64,
+    job: Job,
+    has_repeated: bool,
+}
+
+struct Lane {
+    node: Node,
+    port: Arc<Port>,
+    subscriber: Arc<Subscriber>,
+    held: VecDeque<Held>,
+    under_way: FuturesUnordered<BoxFuture<'static, Ended>>,
+    reads: usize,
+    writes: usize,
+    /// What is to be tried once more, as soon as nothing is under way that it could overtake.
+    repeats: Vec<Held>,
+}
+
+/// Runs a lane until nobody can call it any more and all that was asked has ended.
+pub(crate) async fn run(
+    ear: Ear,
+    mut stage: watch::Receiver<Stage>,
+    mut inbox: mpsc::Receiver<Job>,
+) {
+    let mut held = VecDeque::new();
+    let port = Arc::clone(&ear.port);
+    let Some(node) = ready(&mut stage, &mut inbox, &mut held, &port).await else { return };
+    let subscriber = Arc::new(node.subscriber());
+    let listening = tokio::spawn(listen::deliver(ear, Arc::clone(&subscriber)));
+    let mut places = 0..;
+    let mut place = move || places.next().unwrap_or(u64::MAX);
+    let held =
+        held.into_iter().map(|job| Held { place: place(), job, has_repeated: false }).collect();
+    let (reads, writes) = (0, 0);
+    let under_way = FuturesUnordered::new();
+    let repeats = Vec::new();
+    let mut lane = Lane { node, port, subscriber, held, under_way, reads, writes, repeats };
+    let mut is_open = true;
+    loop {
+        let patience = lane.begin();
+        if !is_open && lane.held.is_empty() && lane.under_way.is_empty() {
+            break;
+        }
+        let has_room = is_open && lane.held.len() < UNDER_WAY_MAX;
+        tokio::select! {
+            Some(ended) = lane.under_way.next(), if !lane.under_way.is_empty() => lane.end(ended),
+            job = inbox.recv(), if has_room => match job {
+                Some(job) => {
+                    lane.held.push_back(Held { place: place(), job, has_repeated: false });
+                    // All that has come meanwhile, so that it can go together.
+                    while lane.held.len() < UNDER_WAY_MAX && let Ok(job) = inbox.try_recv() {
+                        lane.held.push_back(Held { place: place(), job, has_repeated: false });
+                    }
+                }
+                None => is_open = false,
+            },
+            () = until(patience) => {}
+        }
+    }
+    listening.abort();
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the node is ready, no longer for each call than [`READY_WAIT`]. Gives none when it never will be, or when
+/// nobody waits any more.
+async fn ready(
+    stage: &mut watch::Receiver<Stage>,
+    inbox: &mut mpsc::Receiver<Job>,
+    held: &mut VecDeque<Job>,
+    port: &Port,
+) -> Option<Node> {
+    loop {
+        let now = stage.borrow_and_update().clone();
+        match now {
+            Stage::Ready(node) => return Some(node),
+            Stage::Failed(failure) => {
+                while let Some(job) = match held.pop_front() {
+                    Some(job) => Some(job),
+                    None => inbox.recv().await,
+                } {
+                    port.answer(job.number, Value::Error(failure.clone()));
+                }
+                return None;
+            }
+            Stage::Starting | Stage::Joining(_) => {}
+        }
+        let deadline = held.front().and_then(|job| job.since.checked_add(READY_WAIT));
+        tokio::select! {
+            changed = stage.changed() => {
+                changed.ok()?;
+            }
+            job = inbox.recv(), if held.len() < WAITING_MAX => match job {
+                Some(job) => held.push_back(job),
+                None if held.is_empty() => return None,
+                None => {
+                    // Only what waits is left.
+                    stage.changed().await.ok()?;
+                }
+            },
+            () = until(deadline) => {
+                let text = format!("TRYAGAIN the node was not ready within {READY_WAIT:?}");
+                if let Some(job) = held.pop_front() {
+                    port.answer(job.number, Value::Error(Failure::coded(text)));
+                }
+            }
+        }
+    }
+}
+
+impl Lane {
+    /// Begins what may be begun. Gives when a message waits no longer for the writes before it.
+    fn begin(&mut self) -> Option<Instant> {
+        if !self.repeats.is_empty() {
+            if !self.under_way.is_empty() {
+                return None;
+            }
+            self.repeats.sort_by_key(|held| held.place);
+            while let Some(held) = self.repeats.pop() {
+                self.held.push_front(held);
+            }
+        }
+        while let Some(next) = self.held.front() {
+            let class = next.job.call.class();
+            let may = match class {
+                Class::Read => self.writes == 0,
+                Class::Write => self.reads == 0,
+                Class::Message if self.writes > 0 => {
+                    let patience = next.job.since.checked_add(MESSAGE_WAIT)?;
+                    if patience > Instant::now() {
+                        return Some(patience);
+                    }
+                    true
+                }
+                Class::Message | Class::Free => true,
+                Class::Flush => self.under_way.is_empty(),
+            };
+            if !may || self.under_way.len() >= UNDER_WAY_MAX {
+                return None;
+            }
+            if let Some(held) = self.held.pop_front() {
+                self.start(class, held);
+            }
+        }
+        None
+    }
+
+    fn start(&mut self, class: Class, held: Held) {
+        let Held { place, job, has_repeated } = held;
+        let doing = match self.at_once(&job.call) {
+            Ok(value) => return self.port.answer(job.number, value),
+            Err(doing) => doing,
+        };
+        match class {
+            Class::Read => self.reads += 1,
+            Class::Write => self.writes += 1,
+            Class::Message | Class::Free | Class::Flush => {}
+        }
+        self.under_way.push(Box::pin(async move {
+            let value = doing.await;
+            Ended { place, class, job, has_repeated, value }
+        }));
+    }
+
+    /// Does what is done at once, or gives what is to be waited for.
+    fn at_once(&self, call: &Call) -> Result<Value, BoxFuture<'static, Value>> {
+        let node = self.node.clone();
+        match call.clone() {
+            Call::Command { command, manner, .. } => {
+                Err(Box::pin(call::command(node, command, manner)))
+            }
+            Call::Transaction { commands, manner } => {
+                Err(Box::pin(call::transaction(node, commands, manner)))
+            }
+            Call::Publish { channel, payload, is_counted } => {
+                listen::publish(&node, &channel, payload, is_counted)
+            }
+            Call::Subscribe { kind, name } => listen::subscribe(&self.subscriber, kind, &name),
+            Call::Unsubscribe { kind, name } => {
+                Ok(Value::Boolean(self.subscriber.unsubscribe(kind, &name)))
+            }
+            Call::Channels { pattern } => Err(Box::pin(call::channels(node, pattern))),
+            Call::Request { channel, payload, timeout, as_buffers } => {
+                Err(Box::pin(call::request(node, channel, payload, timeout, as_buffers)))
+            }
+            Call::Flush => Ok(Value::Null),
+        }
+    }
+
+    fn end(&mut self, ended: Ended) {
+        let Ended { place, class, job, has_repeated, value } = ended;
+        match class {
+            Class::Read => self.reads -= 1,
+            Class::Write => self.writes -= 1,
+            Class::Message | Class::Free | Class::Flush => {}
+        }
+        if let Value::Error(failure) = &value
+            && !has_repeated
+            && job.call.may_repeat(&failure.code)
+        {
+            return self.repeats.push(Held { place, job, has_repeated: true });
+        }
+        self.port.answer(job.number, value);
+    }
+}
