@@ -5,16 +5,7 @@
 
 const { existsSync } = require("node:fs");
 const { join } = require("node:path");
-
-/** Whether the C library is musl: Node.js tells the version of the other one. */
-const isMusl = () => {
-  process.report.excludeNetwork = true;
-  return !process.report.getReport().header.glibcVersionRuntime;
-};
-
-const ABI = { linux: () => (isMusl() ? "-musl" : "-gnu"), win32: () => "-msvc" };
-
-const platform = `${process.platform}-${process.arch}${ABI[process.platform]?.() ?? ""}`;
+const { platform } = require("./platform.cjs");
 
 function load() {
   const forced = process.env.NAPI_RS_NATIVE_LIBRARY_PATH;

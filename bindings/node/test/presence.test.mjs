@@ -6,10 +6,16 @@ import { after, before, test } from "node:test";
 import { ClusterPresence } from "quorate";
 
 let presence;
+/** A presence does not keep the event loop alive; what waits for a message alone does not either. */
+let alive;
 before(() => {
   presence = new ClusterPresence({ alone: true });
+  alive = setInterval(() => {}, 1_000);
 });
-after(() => presence.handle.leave());
+after(async () => {
+  await presence.handle.leave();
+  clearInterval(alive);
+});
 
 const tick = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -232,8 +238,8 @@ test("what a callback throws is uncaught, and the next message comes all the sam
   await presence.subscribe("throws", () => {
     if (seen.length === 1) throw new Error("in a callback");
   });
-  presence.publish("throws", 1);
-  presence.publish("throws", 2);
+  await presence.publish("throws", 1);
+  await presence.publish("throws", 2);
   assert.equal((await caught).message, "in a callback");
   await count(2);
 });
