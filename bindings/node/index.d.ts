@@ -3,6 +3,8 @@
 
 import type { EventEmitter } from "node:events";
 
+export * from "./lib/driver";
+
 /** How a node finds its cluster and what it is called. Without any option it meets the other processes of this user on this machine. */
 export interface NodeOptions {
   /** The name of the cluster: 1 to 63 of a-z, 0-9 and '-'. Default `quorate`. Nodes of other names refuse each other. */

@@ -2,5 +2,5 @@
 // Owns: the list of names. Does not own: anything behind them.
 import quorate from "./index.cjs";
 
-export const { ClusterPresence, Node, QuorateError } = quorate;
+export const { ClusterDriver, ClusterPresence, Node, QuorateError } = quorate;
 export default quorate;

@@ -20,6 +20,7 @@ class Handle {
     this.isMarked = false;
     this.number = shared.next();
     this.lane = shared.native.lane(this.number, hasBuffers);
+    this.driverLane = undefined;
     this.onMessage = () => {};
     this.onLost = () => {};
     shared.handles.add(this);
@@ -33,7 +34,8 @@ class Handle {
 
   /** Resolves when all calls of this handle before it have ended. */
   async flush() {
-    await this.shared.ask((call) => this.lane.flush(call));
+    const lanes = [this.lane, this.driverLane].filter(Boolean);
+    await Promise.all(lanes.map((lane) => this.shared.ask((call) => lane.flush(call))));
   }
 
   /** Uses the node no more; when nobody does, it leaves, after whoever waits for that has had the chance to ask. */
@@ -78,6 +80,48 @@ class Handle {
 
   request(channel, payload, timeoutMs, manner) {
     return this.shared.ask((call) => this.lane.request(call, word(channel), word(payload), timeoutMs, manner));
+  }
+
+  /** Asks the driver, whose calls keep an order of their own, as on the connection of RedisDriver. */
+  drive(name, ...words) {
+    this.driverLane ??= this.shared.native.lane(this.shared.next(), false);
+    return this.shared.ask((call) => this.driverLane.driver(call, name, words));
+  }
+
+  driverHas(roomId) {
+    return this.drive("has", roomId);
+  }
+
+  driverQuery(conditions, sort) {
+    return this.drive("query", conditions, sort);
+  }
+
+  driverFindOne(conditions, sort) {
+    return this.drive("findOne", conditions, sort);
+  }
+
+  driverFindByIds(roomIds) {
+    return this.drive("findByIds", ...roomIds);
+  }
+
+  driverInsert(_roomId, row) {
+    return this.drive("insert", row);
+  }
+
+  driverPersist(_roomId, row) {
+    return this.drive("persist", row);
+  }
+
+  driverRemove(roomId) {
+    return this.drive("remove", roomId);
+  }
+
+  driverCleanup(processId) {
+    return this.drive("cleanup", processId);
+  }
+
+  driverClear() {
+    return this.drive("clear");
   }
 
   async status() {

@@ -10,9 +10,11 @@ use bytesize::ByteSize;
 use quorate::command::entry::Binding;
 use quorate::command::{self, Command, ListCommand, Operation, Reply, Request, table};
 use quorate::node::{self, Interrupt};
+use quorate::presence::{self, Asked, ClusterPresence, Presence as _};
 use quorate::pubsub::{Kind, RequestError};
 use quorate::{Config, Node};
 
+use crate::listing::Listing;
 use crate::value::{Failure, Value};
 
 /// How a command is to be done; the bits are those of `lib/handle.cjs`.
@@ -30,7 +32,7 @@ impl Manner {
         self.0 & 2 != 0
     }
 
-    /// It is tried once more when it surely was not done, or may be done twice.
+    /// It is a call of a presence, which tries again what nobody took or what may be done twice.
     pub(crate) const fn is_patient(self) -> bool {
         self.0 & 4 != 0
     }
@@ -43,9 +45,15 @@ pub(crate) type Parsed = Result<Command, command::Error>;
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
     /// One command of Redis.
-    Command { command: Parsed, is_same_twice: bool, manner: Manner },
+    Command { command: Parsed, manner: Manner },
     /// Several in one indivisible step.
     Transaction { commands: Vec<Parsed>, manner: Manner },
+    /// One command or several, of a presence.
+    Presence { asked: Asked, class: Class },
+    /// A command of a presence that waits.
+    Wait { words: Vec<Bytes> },
+    /// Something of the driver.
+    Driver(Listing),
     /// A message; the value is how many received it, if it is to be counted.
     Publish { channel: Bytes, payload: Bytes, is_counted: bool },
     /// Messages to a channel or pattern from now on.
@@ -113,54 +121,53 @@ impl Limits {
 
 impl Call {
     /// Makes a call of the words of a command, its name first.
-    pub(crate) fn command(words: &[Bytes], limits: Limits, manner: Manner) -> Self {
-        let is_same_twice = is_same_twice(words);
-        Self::Command { command: limits.parse(words), is_same_twice, manner }
+    pub(crate) fn command(words: Vec<Bytes>, limits: Limits, manner: Manner) -> Self {
+        let command = limits.parse(&words);
+        match command.as_ref().map(Class::of) {
+            Ok(Class::Free) if manner.is_patient() => Self::Wait { words },
+            Ok(class) if manner.is_patient() => Self::Presence { asked: Asked::one(words), class },
+            Ok(_) | Err(_) => Self::Command { command, manner },
+        }
+    }
+
+    /// Makes a call of several commands, each its name first.
+    pub(crate) fn transaction(commands: Vec<Vec<Bytes>>, limits: Limits, manner: Manner) -> Self {
+        if manner.is_patient() {
+            return Self::Presence { asked: Asked::transaction(commands), class: Class::Write };
+        }
+        let commands = commands.iter().map(|words| limits.parse(words)).collect();
+        Self::Transaction { commands, manner }
     }
 
     /// Tells with what it may be under way.
-    pub(crate) const fn class(&self) -> Class {
+    pub(crate) fn class(&self) -> Class {
         match self {
-            Self::Command { command, .. } => match command {
-                Ok(command) if command.is_blocking() => Class::Free,
-                Ok(command) if command.is_write() => Class::Write,
-                Ok(_) | Err(_) => Class::Read,
-            },
+            Self::Command { command, .. } => command.as_ref().map_or(Class::Read, Class::of),
             Self::Transaction { .. } => Class::Write,
-            Self::Publish { .. } | Self::Subscribe { .. } | Self::Unsubscribe { .. } => {
-                Class::Message
-            }
-            Self::Channels { .. } => Class::Message,
-            Self::Request { .. } => Class::Free,
+            Self::Presence { class, .. } => *class,
+            Self::Driver(listing) => listing.class(),
+            Self::Publish { .. }
+            | Self::Subscribe { .. }
+            | Self::Unsubscribe { .. }
+            | Self::Channels { .. } => Class::Message,
+            Self::Wait { .. } | Self::Request { .. } => Class::Free,
             Self::Flush => Class::Flush,
         }
     }
 
-    /// Tells whether it may be done again after a failure with this code.
+    /// Tells whether it is to be done once more after a failure with this code.
     pub(crate) fn may_repeat(&self, code: &str) -> bool {
-        let (manner, is_same_twice) = match self {
-            Self::Command { manner, is_same_twice, .. } => (*manner, *is_same_twice),
-            Self::Transaction { manner, .. } => (*manner, false),
-            Self::Publish { .. }
-            | Self::Subscribe { .. }
-            | Self::Unsubscribe { .. }
-            | Self::Channels { .. }
-            | Self::Request { .. }
-            | Self::Flush => return false,
-        };
-        manner.is_patient() && (code == "TRYAGAIN" || code == "UNKNOWN" && is_same_twice)
+        matches!(self, Self::Driver(listing) if listing.may_repeat(code))
     }
 }
 
-/// Commands that leave the same state when they are done twice in a row.
-fn is_same_twice(words: &[Bytes]) -> bool {
-    const NAMES: [&str; 8] = ["set", "setex", "expire", "del", "sadd", "srem", "hset", "hdel"];
-    let plain = |name: &[u8]| NAMES.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
-    match words {
-        // SET with options may depend on what it finds.
-        [name, _, _, _, ..] if name.eq_ignore_ascii_case(b"set") => false,
-        [name, ..] => plain(name),
-        [] => false,
+impl Class {
+    fn of(command: &Command) -> Self {
+        match command {
+            command if command.is_blocking() => Self::Free,
+            command if command.is_write() => Self::Write,
+            _ => Self::Read,
+        }
     }
 }
 
@@ -208,6 +215,27 @@ pub(crate) async fn transaction(node: Node, commands: Vec<Parsed>, manner: Manne
         Err(error) => Reply::Error(error),
     });
     Value::Array(each.map(|reply| Value::of_reply(reply, manner.as_buffers())).collect())
+}
+
+/// Does what a presence is asked.
+pub(crate) async fn presence(presence: ClusterPresence, asked: Asked) -> Value {
+    let done = presence.execute(vec![asked]).await.pop();
+    presence_value(done.unwrap_or(Err(presence::Error::ShutDown)))
+}
+
+/// Does a command of a presence that waits.
+pub(crate) async fn wait(presence: ClusterPresence, words: Vec<Bytes>) -> Value {
+    presence_value(presence.wait(words).await)
+}
+
+fn presence_value(done: Result<Reply, presence::Error>) -> Value {
+    match done {
+        Ok(reply) => Value::of_reply(reply, false),
+        Err(error @ presence::Error::ShutDown) => {
+            Value::Error(Failure::new("STOPPED", error.to_string()))
+        }
+        Err(error) => Value::Error(Failure::coded(error.to_string())),
+    }
 }
 
 /// Asks whoever responds.

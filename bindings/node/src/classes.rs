@@ -12,8 +12,8 @@ use napi::bindgen_prelude::{Array, Buffer, Either, Function};
 use napi::{Env, Error, Result, Status};
 use napi_derive::napi;
 use parking_lot::Mutex;
-use quorate::Node;
 use quorate::pubsub::Kind;
+use quorate::{Node, rendezvous};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ use tokio::time::Instant;
 use crate::call::{Call, Limits, Manner};
 use crate::lane::{self, Job, Stage};
 use crate::listen::{self, Asked, Ear};
+use crate::listing::Listing;
 use crate::options::{self, Way};
 use crate::port::Port;
 use crate::runtime::runtime;
@@ -210,7 +211,15 @@ impl NativeNode {
 /// Starts a node and tells when it is ready, or why it never will be.
 async fn start(config: quorate::Config, way: Way, stage: watch::Sender<Stage>, port: Arc<Port>) {
     let node = match way {
-        Way::Configured | Way::Together => Node::start(config).await,
+        Way::Configured => {
+            Node::start(config).await.map_err(|error| (error.is_configuration(), error.to_string()))
+        }
+        Way::Together => {
+            let name = config.cluster.id.clone();
+            rendezvous::start(name.as_str(), config)
+                .await
+                .map_err(|error| (error.is_configuration(), error.to_string()))
+        }
     };
     let reached = match node {
         Ok(node) => {
@@ -219,9 +228,8 @@ async fn start(config: quorate::Config, way: Way, stage: watch::Sender<Stage>, p
             node.ready().await;
             Stage::Ready(node)
         }
-        Err(error) => {
-            let code = if error.is_configuration() { "CONFIG" } else { "START" };
-            Stage::Failed(Failure::new(code, error.to_string()))
+        Err((is_configuration, text)) => {
+            Stage::Failed(Failure::new(if is_configuration { "CONFIG" } else { "START" }, text))
         }
     };
     stage.send_replace(reached);
@@ -249,18 +257,27 @@ impl NativeLane {
     #[napi]
     pub fn command(&self, call: u32, words: Vec<Word>, manner: u32) {
         let words: Vec<Bytes> = words.into_iter().map(bytes).collect();
-        self.ask(call, Call::command(&words, self.limits, Manner(manner)));
+        self.ask(call, Call::command(words, self.limits, Manner(manner)));
     }
 
     /// Does several commands in one step.
     #[napi]
     pub fn transaction(&self, call: u32, commands: Vec<Vec<Word>>, manner: u32) {
-        let parsed = |words: Vec<Word>| {
-            let words: Vec<Bytes> = words.into_iter().map(bytes).collect();
-            self.limits.parse(&words)
-        };
-        let commands = commands.into_iter().map(parsed).collect();
-        self.ask(call, Call::Transaction { commands, manner: Manner(manner) });
+        let words = |words: Vec<Word>| words.into_iter().map(bytes).collect();
+        let commands = commands.into_iter().map(words).collect();
+        self.ask(call, Call::transaction(commands, self.limits, Manner(manner)));
+    }
+
+    /// Asks something of the driver.
+    #[napi]
+    pub fn driver(&self, call: u32, name: String, words: Vec<String>) {
+        match Listing::read(&name, words) {
+            Some(listing) => self.ask(call, Call::Driver(listing)),
+            None => {
+                let text = format!("ERR a driver has no '{name}'");
+                self.port.answer(call, Value::Error(Failure::coded(text)));
+            }
+        }
     }
 
     /// Publishes a message.

@@ -13,6 +13,9 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use quorate::Node;
+use quorate::node::bind::{Bind, BindTo};
+use quorate::presence::driver::ClusterDriver;
+use quorate::presence::{self, ClusterPresence};
 use quorate::pubsub::Subscriber;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -68,6 +71,8 @@ struct Held {
 
 struct Lane {
     node: Node,
+    presence: ClusterPresence,
+    driver: ClusterDriver,
     port: Arc<Port>,
     subscriber: Arc<Subscriber>,
     held: VecDeque<Held>,
@@ -87,6 +92,14 @@ pub(crate) async fn run(
     let mut held = VecDeque::new();
     let port = Arc::clone(&ear.port);
     let Some(node) = ready(&mut stage, &mut inbox, &mut held, &port).await else { return };
+    let presence = match ClusterPresence::with(node.clone(), &presence_config()) {
+        Ok(presence) => presence,
+        Err(error) => {
+            return refuse(&Failure::new("CONFIG", error.to_string()), held, &mut inbox, &port)
+                .await;
+        }
+    };
+    let driver = ClusterDriver::new(node.clone());
     let subscriber = Arc::new(node.subscriber());
     let listening = tokio::spawn(listen::deliver(ear, Arc::clone(&subscriber)));
     let mut places = 0..;
@@ -96,7 +109,8 @@ pub(crate) async fn run(
     let (reads, writes) = (0, 0);
     let under_way = FuturesUnordered::new();
     let repeats = Vec::new();
-    let mut lane = Lane { node, port, subscriber, held, under_way, reads, writes, repeats };
+    let mut lane =
+        Lane { node, presence, driver, port, subscriber, held, under_way, reads, writes, repeats };
     let mut is_open = true;
     loop {
         let patience = lane.begin();
@@ -142,12 +156,7 @@ async fn ready(
         match now {
             Stage::Ready(node) => return Some(node),
             Stage::Failed(failure) => {
-                while let Some(job) = match held.pop_front() {
-                    Some(job) => Some(job),
-                    None => inbox.recv().await,
-                } {
-                    port.answer(job.number, Value::Error(failure.clone()));
-                }
+                refuse(&failure, std::mem::take(held), inbox, port).await;
                 return None;
             }
             Stage::Starting | Stage::Joining(_) => {}
@@ -173,6 +182,28 @@ async fn ready(
             }
         }
     }
+}
+
+/// Fails every call, until nobody can make one any more.
+async fn refuse(
+    failure: &Failure,
+    held: VecDeque<Job>,
+    inbox: &mut mpsc::Receiver<Job>,
+    port: &Port,
+) {
+    let fail = |job: Job| port.answer(job.number, Value::Error(failure.clone()));
+    held.into_iter().for_each(fail);
+    while let Some(job) = inbox.recv().await {
+        fail(job);
+    }
+}
+
+/// What a game process writes there is of use only as long as it lives: how many rooms and players it has, and which of its
+/// sessions belong to whom. The driver binds its rows itself.
+fn presence_config() -> presence::Config {
+    let bind = |key: &str| Bind { key: key.to_owned(), to: BindTo::Node };
+    let bind = vec![bind("roomcount"), bind("colyseus:user-rooms:*")];
+    presence::Config { bind, ..presence::Config::default() }
 }
 
 impl Lane {
@@ -239,6 +270,11 @@ impl Lane {
             Call::Transaction { commands, manner } => {
                 Err(Box::pin(call::transaction(node, commands, manner)))
             }
+            Call::Presence { asked, .. } => {
+                Err(Box::pin(call::presence(self.presence.clone(), asked)))
+            }
+            Call::Wait { words } => Err(Box::pin(call::wait(self.presence.clone(), words))),
+            Call::Driver(listing) => Err(Box::pin(listing.ask(self.driver.clone()))),
             Call::Publish { channel, payload, is_counted } => {
                 listen::publish(&node, &channel, payload, is_counted)
             }

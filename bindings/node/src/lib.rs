@@ -8,6 +8,7 @@ mod call;
 pub mod classes;
 mod lane;
 mod listen;
+mod listing;
 mod options;
 mod port;
 mod runtime;
