@@ -14,12 +14,18 @@ use tokio::time::{Instant, sleep};
 use crate::client::{Arrival, Client, REPLY_DEADLINE, encode};
 use crate::failure::{Failure, Outcome};
 use crate::figures::{self, quantile, text};
-use crate::process::{Cluster, Node, Signal};
+use crate::process::{Cluster, Node, Signal, wait_for};
+use crate::reply::Reply;
 
 /// How many keys one request sets.
 const BATCH: usize = 500;
 /// How many requests are under way at once.
 const WINDOW: usize = 16;
+
+/// How many keys expire at one moment, and how many seconds after the first of them is written.
+const DUE: usize = 100_000;
+const DUE_AFTER: u64 = 15;
+const DUE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A snapshot each 8 MiB of the log, so that some are taken while writes are measured.
 const CONFIG: &str = "[consensus]\nsnapshot_log_bytes = \"8 MiB\"\n";
@@ -72,6 +78,7 @@ pub async fn run(line: &Line) -> Outcome<ExitCode> {
         figures::figure(format!("memory of n{node}: {each} bytes a key ({before} to {after} MiB)"));
     }
     delays(&cluster, line).await?;
+    expire(&cluster, line).await?;
     for node in &mut cluster.nodes {
         node.process.signal(Signal::Kill)?;
     }
@@ -164,6 +171,61 @@ async fn delays(cluster: &Cluster, line: &Line) -> Outcome {
         figures::spread(&format!("time of a snapshot on disk, {} keys", line.keys), taken);
     }
     Ok(())
+}
+
+/// Lets as many keys as [`DUE`] expire at one moment while writes go on: nobody else may come to lead for that.
+async fn expire(cluster: &Cluster, line: &Line) -> Outcome {
+    let Some(node) = cluster.nodes.first() else { return Err(Failure::new("no node")) };
+    let mut client = node.client().await?;
+    let now = client.ask("TIME").await?;
+    let parts = if let Reply::Array(parts) = &now { parts.as_slice() } else { &[] };
+    let first = parts.first().and_then(|part| std::str::from_utf8(part.bytes()?).ok());
+    let seconds: u64 = first
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| Failure::new(format!("TIME gave {now}")))?;
+    let (due, before) = ((seconds + DUE_AFTER).to_string(), term(cluster).await?);
+    let keys: Vec<String> = (0..DUE).map(|number| format!("due:{number}")).collect();
+    for batch in keys.chunks(BATCH) {
+        for key in batch {
+            client.send(&encode(&[b"SET", key.as_bytes(), b"x", b"EXAT", due.as_bytes()])).await?;
+        }
+        for _ in batch {
+            taken(&mut client).await?;
+        }
+    }
+    let sums = |reply: Reply| reply.integer().and_then(|keys| usize::try_from(keys).ok());
+    let there = sums(client.ask("DBSIZE").await?).unwrap_or_default();
+    let writing = tokio::spawn(write_for(node.resp, Duration::from_secs(DUE_AFTER + 2)));
+    wait_for("the keys to expire", DUE_DEADLINE, || async {
+        let mut client = node.client().await?;
+        let keys = sums(client.ask("DBSIZE").await?).unwrap_or_default();
+        if there >= DUE && keys <= there - DUE {
+            Ok(())
+        } else {
+            Err(Failure::new(format!("{keys} keys of {there}")))
+        }
+    })
+    .await?;
+    let delays = writing.await.map_err(|error| Failure::new(error.to_string()))??;
+    tell(
+        "while 100000 others expire at one moment",
+        line.keys,
+        delays.into_iter().map(|(_, delay)| delay),
+    );
+    let after = term(cluster).await?;
+    if after != before {
+        return Err(Failure::new(format!("term {before} became {after} while {DUE} keys expired")));
+    }
+    figures::figure(format!("{DUE} keys expired at one moment: the term stayed {after}"));
+    Ok(())
+}
+
+async fn term(cluster: &Cluster) -> Outcome<u64> {
+    let leader = cluster.leader().await?;
+    let Some(node) = cluster.nodes.get(leader) else { return Err(Failure::new("no leader")) };
+    let status = node.status().await?;
+    let term = status.pointer("/raft/term").and_then(serde_json::Value::as_u64);
+    term.ok_or_else(|| Failure::new("no term in the status"))
 }
 
 /// Looks each millisecond whether a snapshot is being written, and returns how long each took.
