@@ -231,11 +231,15 @@ pub(crate) async fn wait(presence: ClusterPresence, words: Vec<Bytes>) -> Value 
 fn presence_value(done: Result<Reply, presence::Error>) -> Value {
     match done {
         Ok(reply) => Value::of_reply(reply, false),
-        Err(error @ presence::Error::ShutDown) => {
-            Value::Error(Failure::new("STOPPED", error.to_string()))
-        }
-        Err(error) => Value::Error(Failure::coded(error.to_string())),
+        Err(error) => presence_failed(&error),
     }
+}
+
+/// Why a presence did not do what it was asked, as JavaScript is told.
+pub(crate) fn presence_failed(error: &presence::Error) -> Value {
+    let text = error.to_string();
+    let is_stopped = matches!(error, presence::Error::ShutDown);
+    Value::Error(if is_stopped { Failure::new("STOPPED", text) } else { Failure::coded(text) })
 }
 
 /// Asks whoever responds.

@@ -276,7 +276,7 @@ impl Lane {
             Call::Wait { words } => Err(Box::pin(call::wait(self.presence.clone(), words))),
             Call::Driver(listing) => Err(Box::pin(listing.ask(self.driver.clone()))),
             Call::Publish { channel, payload, is_counted } => {
-                listen::publish(&node, &channel, payload, is_counted)
+                listen::publish(&node, &self.presence, &channel, payload, is_counted)
             }
             Call::Subscribe { kind, name } => listen::subscribe(&self.subscriber, kind, &name),
             Call::Unsubscribe { kind, name } => {

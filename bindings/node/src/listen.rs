@@ -13,8 +13,10 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use quorate::Node;
 use quorate::node::Event;
+use quorate::presence::{ClusterPresence, Presence as _};
 use quorate::pubsub::{Cause, Delivery, Error, Kind, Policy, Request, Responder, Subscriber};
 
+use crate::call;
 use crate::port::{Item, Kind as ItemKind, Port};
 use crate::value::{Failure, Value};
 
@@ -23,13 +25,26 @@ const TAKEN_MAX: u64 = 1024 * 1024;
 
 type Doing = BoxFuture<'static, Value>;
 
-/// Publishes. The message is on its way when this returns.
+/// Publishes. The message is on its way when this returns: the node of a lane that does anything is ready. What is not counted
+/// goes the way of a presence, which answers a remote call of Colyseus at once when nobody else can.
 pub(crate) fn publish(
     node: &Node,
+    presence: &ClusterPresence,
     channel: &[u8],
     payload: Bytes,
     is_counted: bool,
 ) -> Result<Value, Doing> {
+    if let (Ok(topic), false) = (str::from_utf8(channel), is_counted) {
+        let (presence, topic) = (presence.clone(), topic.to_owned());
+        let mut doing = async move {
+            match presence.publish(&topic, payload).await {
+                Ok(()) => Value::Null,
+                Err(error) => call::presence_failed(&error),
+            }
+        }
+        .boxed();
+        return (&mut doing).now_or_never().ok_or(doing);
+    }
     match node.publish(Kind::Channel, channel, payload) {
         Ok(count) if is_counted => {
             let number = |count| Value::Number(i64::try_from(count).unwrap_or(i64::MAX));
