@@ -51,6 +51,10 @@ export async function until(check) {
   }
 }
 
+/** The game processes end with the test, however it ends. */
+const children = new Set();
+process.once("exit", () => children.forEach((child) => child.kill("SIGKILL")));
+
 /** A game process at a place (see `place.mjs`). */
 export async function start(place) {
   const child = fork(fileURLToPath(new URL("game.mjs", import.meta.url)), [JSON.stringify(place)], {
@@ -61,7 +65,8 @@ export async function start(place) {
   const waiting = new Map();
   let asked = 0;
   const ended = new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
-  process.once("exit", () => child.kill("SIGKILL"));
+  ended.then(() => children.delete(child));
+  children.add(child);
   const ready = await within(
     30_000,
     new Promise((resolve, reject) => {

@@ -2,8 +2,14 @@
 // Owns: making presence and driver of a place, and the places of a test: its own redis-server, and an embedded cluster. Does
 // not own: game processes. Invariant: a server that is started here ends with the test.
 import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createServer, connect } from "node:net";
 import { randomBytes } from "node:crypto";
+
+/** Where the processes of embedded clusters meet; gone with the test. */
+let folder;
 
 const addon = () => import(process.env.QUORATE_TEST_ADDON ?? "quorate");
 
@@ -36,6 +42,12 @@ export const addresses = (list) => ({
 
 /** An embedded cluster that no other test and no other user of this machine is in. */
 export function embedded() {
+  if (!folder) {
+    folder = mkdtempSync(join(tmpdir(), "quorate-test-"));
+    // The game processes inherit it.
+    process.env.QUORATE_RENDEZVOUS = folder;
+    process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
+  }
   const name = `test-${randomBytes(6).toString("hex")}`;
   return { name: "ClusterPresence", place: () => ({ cluster: { cluster: name } }), pids: [], close: async () => {} };
 }
