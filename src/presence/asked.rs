@@ -112,7 +112,8 @@ pub(super) fn parse(words: &[Bytes], key_max: usize) -> Result<Command, command:
     Ok(command)
 }
 
-fn is_repeatable(words: &[Bytes]) -> bool {
+/// Tells whether a command that writes leaves the same behind when it is done twice in a row.
+pub(super) fn is_repeatable(words: &[Bytes]) -> bool {
     let Some(name) = words.first() else {
         return true;
     };

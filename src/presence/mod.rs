@@ -16,6 +16,8 @@ mod local_state;
 mod patience;
 mod queue;
 mod reading;
+#[cfg(feature = "redis")]
+mod redis;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -27,4 +29,6 @@ pub use self::contract::Presence;
 pub use self::error::Error;
 pub use self::local::LocalPresence;
 pub use self::queue::Queue;
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisConfig, RedisPresence};
 pub use self::subscription::{Delivery, Message, Subscription};
