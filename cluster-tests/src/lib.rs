@@ -31,6 +31,7 @@ pub mod mutants;
 pub mod network;
 pub mod observers;
 pub mod pace;
+pub mod presence;
 pub mod process;
 pub mod rendezvous;
 pub mod reply;

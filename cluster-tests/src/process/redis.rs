@@ -4,7 +4,7 @@
 //! Invariant: it listens on loopback only and dies with its value.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -41,13 +41,22 @@ impl RedisServer {
     ///
     /// # Errors
     /// When it does not answer within ten seconds.
-    pub async fn start(program: &PathBuf) -> Outcome<Self> {
-        let folder = tempfile::tempdir()?;
+    pub async fn start(program: &Path) -> Outcome<Self> {
         let address = free_addresses(1)?.first().copied().ok_or_else(|| Failure::new("no port"))?;
+        Self::start_at(program, address, &[]).await
+    }
+
+    /// Starts `program` at an address, with more settings, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not answer within ten seconds.
+    pub async fn start_at(program: &Path, address: SocketAddr, more: &[&str]) -> Outcome<Self> {
+        let folder = tempfile::tempdir()?;
         let mut command = Command::new(program);
         command.current_dir(folder.path());
         command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string()]);
         command.args(["--save", "", "--appendonly", "no"]);
+        command.args(more);
         let process = Process::start("redis", command, folder.path())?;
         wait_for("redis-server", Duration::from_secs(10), || async {
             let reply = Client::connect(address).await?.ask("PING").await?;
