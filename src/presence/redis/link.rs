@@ -6,11 +6,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::{ClusterClient, ClusterConfig};
 use redis::cluster_async::ClusterConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, RedisResult, Value};
+use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, RedisError, RedisResult, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -55,21 +54,39 @@ impl Wire {
     }
 
     /// Sends commands in their order and gives what became of each.
-    pub(super) async fn send_all(&self, asked: &[&Asked]) -> Vec<Outcome> {
-        if let Self::Cluster(_) = self {
-            // Its parts go to different servers: one after the other.
-            let mut outcomes = Vec::with_capacity(asked.len());
-            for asked in asked {
-                outcomes.push(self.clone().send(asked).await);
+    pub(super) async fn send_all(mut self, asked: &[&Asked]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(asked.len());
+        // A cluster's parts go to different servers: one after the other.
+        let together = |one: &&Asked, other: &&Asked| {
+            !matches!(self, Self::Cluster(_)) && !one.is_transaction && !other.is_transaction
+        };
+        let runs: Vec<&[&Asked]> = asked.chunk_by(together).collect();
+        for run in runs {
+            match run {
+                [one] => outcomes.push(self.send(one).await),
+                many => outcomes.extend(self.send_together(many).await),
             }
-            return outcomes;
         }
-        // Each enters the connection's queue when its future is polled first, which happens in order.
-        join_all(asked.iter().map(|asked| {
-            let mut wire = self.clone();
-            async move { wire.send(asked).await }
-        }))
-        .await
+        outcomes
+    }
+
+    /// Sends single commands in one go.
+    async fn send_together(&mut self, many: &[&Asked]) -> Vec<Outcome> {
+        let mut pipeline = Pipeline::with_capacity(many.len());
+        for asked in many {
+            let words = asked.commands.first().map_or(&[][..], Vec::as_slice);
+            pipeline.add_command(command(words));
+        }
+        let sent = match self {
+            Self::One(connection) => connection.req_packed_commands(&pipeline, 0, many.len()).await,
+            Self::Cluster(connection) => {
+                connection.req_packed_commands(&pipeline, 0, many.len()).await
+            }
+        };
+        match sent {
+            Ok(values) => values.into_iter().map(|value| Outcome::new(Ok(value))).collect(),
+            Err(error) => many.iter().map(|_| Outcome::new(Err(error.clone()))).collect(),
+        }
     }
 }
 
