@@ -6,6 +6,7 @@
 
 mod asked;
 mod cluster;
+pub mod colyseus;
 mod config;
 mod contract;
 pub mod driver;

@@ -12,10 +12,11 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
+use super::gather::Gathered;
 use super::hub::Hub;
 use super::outbox::Outbox;
 use super::wire::{self, Answer, Control, Question};
-use super::{Error, Kind};
+use super::{Error, Kind, Reach};
 use crate::command::glob::Glob;
 use crate::ids::NodeId;
 
@@ -33,7 +34,7 @@ impl Hub {
         let asked = pattern.clone().filter(|pattern| pattern.len() <= wire::PIECE_MAX);
         let answers = self.ask(Question::Names { kind, pattern: asked }).await;
         let mut names = BTreeSet::new();
-        for answer in answers {
+        for answer in answers.sum {
             if let Answer::Names(more) = answer {
                 names.extend(more);
             }
@@ -50,15 +51,16 @@ impl Hub {
         self: &Arc<Self>,
         kind: Kind,
         channels: Vec<Bytes>,
-    ) -> Vec<u64> {
+    ) -> Vec<Reach> {
         let limit = self.config.name_limit();
         // Nobody listens to a name that is too long, and a name asked twice is counted once.
         let names = channels.iter().filter(|name| name.len() as u64 <= limit).cloned();
         let names: BTreeSet<Bytes> = names.collect();
-        let mut counts: BTreeMap<Bytes, u64> = BTreeMap::new();
+        let (mut counts, mut is_whole) = (BTreeMap::<Bytes, u64>::new(), true);
         for piece in wire::pieces(names.into_iter().collect(), Bytes::len) {
             let answers = self.ask(Question::Counts { kind, channels: piece.clone() }).await;
-            for answer in answers {
+            is_whole &= answers.is_whole;
+            for answer in answers.sum {
                 let Answer::Counts(more) = answer else { continue };
                 for (name, count) in piece.iter().zip(more) {
                     let sum = counts.entry(name.clone()).or_default();
@@ -66,11 +68,12 @@ impl Hub {
                 }
             }
         }
-        channels.iter().map(|name| counts.get(name).copied().unwrap_or(0)).collect()
+        let count = |name| counts.get(name).copied().unwrap_or(0);
+        channels.iter().map(|name| Reach { count: count(name), is_whole }).collect()
     }
 
     /// Asks this node and every peer whose lane is up, and gives the answers that came in time.
-    async fn ask(self: &Arc<Self>, question: Question) -> Vec<Answer> {
+    async fn ask(self: &Arc<Self>, question: Question) -> Gathered<Vec<Answer>> {
         let deadline = Instant::now() + self.config.count_timeout;
         let mut own = Vec::new();
         let take = |answer, _| {
@@ -90,13 +93,15 @@ impl Hub {
         let mut state = self.state();
         let id = state.questions.next_id();
         let query = Control::Query { id, question };
-        let mut asked = BTreeSet::new();
+        let (mut asked, mut is_whole) = (BTreeSet::new(), true);
         for (peer, lane) in &state.lanes {
             if lane.is_up && lane.outbox.push_control(&query) {
                 asked.insert(*peer);
+            } else {
+                is_whole = false;
             }
         }
-        let answers = state.questions.begin(id, own, asked);
+        let answers = state.questions.begin(id, Gathered { sum: own, is_whole }, asked);
         Asking { hub: Arc::clone(self), id, answers }
     }
 
@@ -131,16 +136,17 @@ impl Hub {
 struct Asking {
     hub: Arc<Hub>,
     id: u64,
-    answers: oneshot::Receiver<Vec<Answer>>,
+    answers: oneshot::Receiver<Gathered<Vec<Answer>>>,
 }
 
 impl Asking {
     /// Gives what has come so far.
-    fn give_up(&mut self) -> Vec<Answer> {
+    fn give_up(&mut self) -> Gathered<Vec<Answer>> {
         let given_up = self.hub.state().questions.give_up(self.id);
-        let answers = given_up.map(|(answers, _)| answers);
+        let answers = given_up.map(|(sum, _)| Gathered { sum, is_whole: false });
         // Between the deadline and the lock they may have come after all.
-        answers.or_else(|| self.answers.try_recv().ok()).unwrap_or_default()
+        let answers = answers.or_else(|| self.answers.try_recv().ok());
+        answers.unwrap_or(Gathered { sum: Vec::new(), is_whole: false })
     }
 }
 

@@ -19,8 +19,18 @@ pub(super) struct Gather<A> {
 #[derive(Debug)]
 struct Wait<A> {
     sum: A,
+    /// Whether nobody who was to be asked is missing so far.
+    is_whole: bool,
     left: BTreeSet<NodeId>,
-    done: oneshot::Sender<A>,
+    done: oneshot::Sender<Gathered<A>>,
+}
+
+/// What answers added up to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gathered<A> {
+    pub(super) sum: A,
+    /// Whether every peer has answered that there is; otherwise there may be more.
+    pub(super) is_whole: bool,
 }
 
 impl<A> Default for Gather<A> {
@@ -36,15 +46,16 @@ impl<A> Gather<A> {
         self.last_id
     }
 
-    /// Waits for `peers` to answer `id`. Their sum, begun with `sum`, comes by the receiver; at once when there are none.
+    /// Waits for `peers` to answer `id`. Their sum, begun with `begun`, comes by the receiver; at once when there are none.
     pub(super) fn begin(
         &mut self,
         id: u64,
-        sum: A,
+        begun: Gathered<A>,
         peers: BTreeSet<NodeId>,
-    ) -> oneshot::Receiver<A> {
+    ) -> oneshot::Receiver<Gathered<A>> {
         let (done, receiver) = oneshot::channel();
-        self.waits.insert(id, Wait { sum, left: peers, done });
+        let Gathered { sum, is_whole } = begun;
+        self.waits.insert(id, Wait { sum, is_whole, left: peers, done });
         self.settle(id);
         receiver
     }
@@ -71,7 +82,10 @@ impl<A> Gather<A> {
     pub(super) fn lost(&mut self, peer: NodeId) {
         let waiting: Vec<u64> = self.waits.keys().copied().collect();
         for id in waiting {
-            if self.waits.get_mut(&id).is_some_and(|wait| wait.left.remove(&peer)) {
+            if let Some(wait) = self.waits.get_mut(&id)
+                && wait.left.remove(&peer)
+            {
+                wait.is_whole = false;
                 self.settle(id);
             }
         }
@@ -92,7 +106,7 @@ impl<A> Gather<A> {
             && let Some(wait) = self.waits.remove(&id)
         {
             // The asker may have gone.
-            let _gone = wait.done.send(wait.sum);
+            let _gone = wait.done.send(Gathered { sum: wait.sum, is_whole: wait.is_whole });
         }
     }
 }
@@ -109,30 +123,35 @@ mod tests {
         NodeId::from_random(id)
     }
 
+    const fn whole(sum: u64) -> Gathered<u64> {
+        Gathered { sum, is_whole: true }
+    }
+
     #[test]
     fn last_answer_ends_the_question() {
         let mut gather = Gather::<u64>::default();
         let id = gather.next_id();
-        let mut sum = gather.begin(id, 1, peers(&[1, 2]));
+        let mut sum = gather.begin(id, whole(1), peers(&[1, 2]));
         gather.answered(id, node(1), true, |sum| *sum += 10);
         gather.answered(id, node(1), true, |sum| *sum += 10);
         gather.answered(id, node(3), true, |sum| *sum += 100);
         assert!(sum.try_recv().is_err());
         gather.answered(id, node(2), false, |sum| *sum += 10);
         gather.answered(id, node(2), true, |sum| *sum += 10);
-        assert_eq!(sum.try_recv(), Ok(31));
+        assert_eq!(sum.try_recv(), Ok(whole(31)));
         assert_eq!(gather.len(), 0);
-        assert!(gather.begin(gather.last_id, 5, peers(&[])).try_recv().is_ok());
+        let begun = Gathered { sum: 5, is_whole: false };
+        assert_eq!(gather.begin(gather.last_id, begun, peers(&[])).try_recv(), Ok(begun));
     }
 
     #[test]
     fn lost_peer_is_not_waited_for() {
         let mut gather = Gather::<u64>::default();
         let (one, other) = (gather.next_id(), gather.next_id());
-        let mut first = gather.begin(one, 0, peers(&[1]));
-        let mut second = gather.begin(other, 0, peers(&[1, 2]));
+        let mut first = gather.begin(one, whole(0), peers(&[1]));
+        let mut second = gather.begin(other, whole(0), peers(&[1, 2]));
         gather.lost(node(1));
-        assert_eq!(first.try_recv(), Ok(0));
+        assert_eq!(first.try_recv(), Ok(Gathered { sum: 0, is_whole: false }));
         assert!(second.try_recv().is_err());
         gather.answered(other, node(2), false, |sum| *sum += 7);
         assert_eq!(gather.give_up(other), Some((7, peers(&[2]))));

@@ -32,6 +32,7 @@ mod outbox;
 mod patterns;
 mod publish;
 mod queue;
+mod reach;
 mod report;
 mod requests;
 mod server;
@@ -56,7 +57,9 @@ pub use self::error::Error;
 use self::hub::Hub;
 use self::lane::{Lane, Links};
 pub use self::message::{Cause, Delivery, Draft, Kind, Lost, Message};
+use self::publish::Count;
 pub use self::queue::{Counters, QueueReport};
+pub use self::reach::Reach;
 pub use self::report::{LaneReport, SubscribersReport};
 pub use self::requests::{Request, RequestError, Responder, Unit};
 pub use self::subscriber::{Meter, Subscriber, Subscription};
@@ -133,7 +136,8 @@ impl PubSub {
         payload: Bytes,
         want_count: bool,
     ) -> Result<impl Future<Output = u64> + Send + use<>, Error> {
-        Ok(self.hub().publish(kind, channel, payload, want_count)?.known())
+        let count = self.hub().publish(kind, channel, payload, want_count)?;
+        Ok(async move { count.known().await.count })
     }
 
     /// Publishes many messages in their order, as [`PubSub::publish`] each of them: cheaper, because lanes and listeners are woken
@@ -147,7 +151,8 @@ impl PubSub {
         want_count: bool,
     ) -> Vec<Result<impl Future<Output = u64> + Send + use<>, Error>> {
         let counts = self.hub().publish_all(drafts, want_count);
-        counts.into_iter().map(|count| Ok(count?.known())).collect()
+        let count = |count: Count| async move { count.known().await.count };
+        counts.into_iter().map(|asked| Ok(count(asked?))).collect()
     }
 
     /// Publishes what may be lost, for state that the next message replaces: one QUIC datagram to each peer that may listen
@@ -244,7 +249,8 @@ impl PubSub {
 
     /// Gives how many subscribers in the cluster listen to each of `channels` by its name, as [`PubSub::channels`].
     pub async fn subscriber_counts(&self, kind: Kind, channels: Vec<Bytes>) -> Vec<u64> {
-        self.hub().subscriber_counts(kind, channels).await
+        let counts = self.hub().subscriber_counts(kind, channels).await;
+        counts.iter().map(|reach| reach.count).collect()
     }
 
     /// Gives how many different patterns the cluster listens to, as [`PubSub::channels`].

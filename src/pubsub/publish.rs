@@ -11,9 +11,10 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::deliver::Post;
+use super::gather::Gathered;
 use super::hub::{Hub, State};
 use super::outbox::Outbox;
-use super::{Draft, Error, Kind, wire};
+use super::{Draft, Error, Kind, Reach, wire};
 use crate::ids::NodeId;
 
 /// How many counts may be waited for at once; a publisher beyond it gets the count of its own node only.
@@ -26,7 +27,7 @@ const BATCH_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) enum Count {
     /// Nobody else is to be asked.
-    Known(u64),
+    Known(Reach),
     /// Peers were asked.
     Asked(Asked),
 }
@@ -36,7 +37,7 @@ pub(super) enum Count {
 pub(super) struct Asked {
     hub: Arc<Hub>,
     id: u64,
-    sum: oneshot::Receiver<u64>,
+    sum: oneshot::Receiver<Gathered<u64>>,
     deadline: Instant,
 }
 
@@ -49,17 +50,19 @@ impl Drop for Asked {
 
 impl Count {
     /// Waits for the count, no longer than the deadline.
-    pub(super) async fn known(self) -> u64 {
+    pub(super) async fn known(self) -> Reach {
         let mut asked = match self {
-            Self::Known(count) => return count,
+            Self::Known(reach) => return reach,
             Self::Asked(asked) => asked,
         };
         let late = match tokio::time::timeout_at(asked.deadline, &mut asked.sum).await {
-            Ok(Ok(sum)) => return sum,
+            Ok(Ok(gathered)) => return gathered.into(),
             Ok(Err(_)) | Err(_) => asked.hub.state().give_up_count(asked.id),
         };
         // Between the deadline and the lock it may have come after all.
-        late.or_else(|| asked.sum.try_recv().ok()).unwrap_or(0)
+        let late = late.map(|count| Reach { count, is_whole: false });
+        let came = || asked.sum.try_recv().ok().map(Reach::from);
+        late.or_else(came).unwrap_or(Reach { count: 0, is_whole: false })
     }
 }
 
@@ -75,8 +78,8 @@ impl State {
         Some(sum)
     }
 
-    /// Puts a message on the lane of every peer that has not pruned its channel. Gives its frame, if anybody needed it, and
-    /// who will count it.
+    /// Puts a message on the lane of every peer that has not pruned its channel. Gives its frame, if anybody needed it, who
+    /// will count it, and whether these are all who may have listeners.
     fn forward(
         &mut self,
         kind: Kind,
@@ -84,13 +87,13 @@ impl State {
         want_count: bool,
         encode: impl Fn() -> Bytes,
         push: impl Fn(&Outbox, Bytes) -> bool,
-    ) -> (Option<Bytes>, BTreeSet<NodeId>) {
+    ) -> (Option<Bytes>, BTreeSet<NodeId>, bool) {
         let Self { interest, lanes, has_published, .. } = self;
         *has_published = true;
         // In the order of the lanes, and no others are there.
         let mut pruners = interest.pruners(kind, channel);
         let mut frame = None;
-        let mut asked = BTreeSet::new();
+        let (mut asked, mut is_whole) = (BTreeSet::new(), true);
         for (peer, lane) in lanes {
             if let [first, rest @ ..] = pruners
                 && first == peer
@@ -103,9 +106,11 @@ impl State {
             let is_queued = push(&lane.outbox, frame.clone());
             if want_count && is_queued && lane.is_up && !lane.is_silent {
                 asked.insert(*peer);
+            } else {
+                is_whole = false;
             }
         }
-        (frame, asked)
+        (frame, asked, is_whole)
     }
 }
 
@@ -120,6 +125,7 @@ struct Forwarded {
     /// None when no peer wants it.
     frame: Option<Bytes>,
     asked: BTreeSet<NodeId>,
+    is_whole: bool,
 }
 
 impl State {
@@ -171,10 +177,10 @@ impl Hub {
         let id = if want_count { state.counts.next_id() } else { 0 };
         let encode = || wire::message(kind, id, position, channel, &payload);
         let push = Outbox::push_message;
-        let (frame, asked) = state.forward(kind, channel, want_count, encode, push);
+        let (frame, asked, is_whole) = state.forward(kind, channel, want_count, encode, push);
         let post = Post { channel, payload: &payload, position, frame: frame.as_ref() };
         let reached = state.deliver(kind, post);
-        Ok(self.count(&mut state, id, reached, asked))
+        Ok(self.count(&mut state, id, Reach { count: reached, is_whole }, asked))
     }
 
     /// Publishes messages in their order, as [`Hub::publish`] each of them, with fewer steps: lanes and local listeners are
@@ -210,15 +216,18 @@ impl Hub {
                 let id = if want_count { state.counts.next_id() } else { 0 };
                 let encode = || wire::message(*kind, id, position, channel, payload);
                 let push = Outbox::hold_message;
-                let (frame, asked) = state.forward(*kind, channel, want_count, encode, push);
-                Forwarded { id, frame, asked }
+                let (frame, asked, is_whole) =
+                    state.forward(*kind, channel, want_count, encode, push);
+                Forwarded { id, frame, asked, is_whole }
             }));
         }
         state.lanes.values().for_each(|lane| lane.outbox.wake());
         let mut reached = vec![0; drafts.len()];
         state.deliver_drafts(drafts, &forwarded, position, &mut reached);
         counts.extend(forwarded.into_iter().zip(reached).map(|(forwarded, reached)| {
-            forwarded.map(|Forwarded { id, asked, .. }| self.count(&mut state, id, reached, asked))
+            forwarded.map(|Forwarded { id, asked, is_whole, .. }| {
+                self.count(&mut state, id, Reach { count: reached, is_whole }, asked)
+            })
         }));
     }
 
@@ -227,13 +236,13 @@ impl Hub {
         self: &Arc<Self>,
         state: &mut State,
         id: u64,
-        reached: u64,
+        reached: Reach,
         asked: BTreeSet<NodeId>,
     ) -> Count {
         if asked.is_empty() {
             return Count::Known(reached);
         }
-        let sum = state.counts.begin(id, reached, asked);
+        let sum = state.counts.begin(id, reached.into(), asked);
         let deadline = Instant::now() + self.config.count_timeout;
         Count::Asked(Asked { hub: Arc::clone(self), id, sum, deadline })
     }

@@ -8,6 +8,7 @@ mod delivery;
 mod faults;
 mod patterns;
 mod queue;
+mod reach;
 mod requests;
 mod routes;
 mod table;
