@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 
+use super::bound::Exchange;
 use super::{
     Action, BoundCommand, Command, Entry, Error, ListCommand, Operation, Reply, Request, Watched,
 };
@@ -20,7 +21,7 @@ use crate::time::Timestamp;
 const MADE: char = '@';
 
 /// Those of them that are commands: a door or the node makes them.
-const COMMANDS: [&str; 2] = ["@end-wait", "@release"];
+const COMMANDS: [&str; 4] = ["@end-wait", "@exchange", "@release", "@set-field"];
 
 fn path() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/command/golden.txt")
@@ -48,6 +49,20 @@ fn open() -> Action {
         zone: "zone-1".to_owned(),
     };
     Action::Open { nonce: 9, node: NodeId::from_random(4_660), placement }
+}
+
+fn set_field() -> BoundCommand {
+    let (key, field, value) = (Bytes::from("h"), Bytes::from("f"), Bytes::from("v"));
+    BoundCommand::SetField { key, field, value }
+}
+
+fn exchange() -> BoundCommand {
+    let one = |field: &'static str, value: Option<&'static str>| Exchange {
+        field: field.into(),
+        held: "v".into(),
+        value: value.map(Bytes::from),
+    };
+    BoundCommand::Exchange { key: "h".into(), fields: vec![one("f", Some("w")), one("g", None)] }
 }
 
 /// Values that no request of a client becomes, with their encoding.
@@ -109,6 +124,8 @@ fn values() -> BTreeMap<&'static str, Bytes> {
             })),
         ),
         ("@release", codec::encode(&Command::Bound(BoundCommand::Release { client: 5 }))),
+        ("@set-field", codec::encode(&Command::Bound(set_field()))),
+        ("@exchange", codec::encode(&Command::Bound(exchange()))),
         ("@tick", entry(Action::Tick)),
         ("@replies", codec::encode(&Reply::Array(replies))),
         ("@errors", codec::encode(&errors.map(Reply::Error).to_vec())),

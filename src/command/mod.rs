@@ -71,6 +71,24 @@ pub enum Command {
     Bound(BoundCommand),
 }
 
+impl From<HashCommand> for Command {
+    fn from(command: HashCommand) -> Self {
+        Self::Hash(command)
+    }
+}
+
+impl From<KeyCommand> for Command {
+    fn from(command: KeyCommand) -> Self {
+        Self::Key(command)
+    }
+}
+
+impl From<BoundCommand> for Command {
+    fn from(command: BoundCommand) -> Self {
+        Self::Bound(command)
+    }
+}
+
 impl Command {
     /// Makes a command of the words of a request, its name first. Door commands (`PING`, `SUBSCRIBE`, …) are not
     /// commands on the keyspace: see [`table::Spec::parse`].

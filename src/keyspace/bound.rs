@@ -124,6 +124,8 @@ impl Writer<'_> {
                 self.keyspace.note_taken(effects, first);
                 Ok(Reply::count(count))
             }
+            BoundCommand::SetField { key, field, value } => self.hash_set_own(key, field, value),
+            BoundCommand::Exchange { key, fields } => self.hash_exchange(key, fields),
         }
     }
 
@@ -164,6 +166,22 @@ impl Writer<'_> {
         self.put(key, Value::String(text), deadline);
         if self.owner.is_some() {
             self.bind_value(key, None);
+        }
+    }
+
+    /// Tells whether a field that is there is bound to another session, which lives: of another node.
+    pub(super) fn is_of_another(&self, key: &Bytes, field: &Bytes) -> bool {
+        match self.keyspace.bound.get(&self.spot(key, Some(field))) {
+            Some(Stake::Owned(owner)) => Some(owner.session) != self.session,
+            Some(Stake::Shares { .. } | Stake::Held(_)) | None => false,
+        }
+    }
+
+    /// The field has just been written on behalf of its owner: it stays bound as a value is.
+    pub(super) fn keep_owner(&mut self, key: &Bytes, field: &Bytes) {
+        let spot = self.spot(key, Some(field));
+        if !matches!(self.keyspace.bound.get(&spot), None | Some(Stake::Owned(_))) {
+            self.keyspace.bound.remove(&spot);
         }
     }
 

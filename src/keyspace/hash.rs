@@ -4,11 +4,13 @@
 //! would change nothing does not touch the hash, so that one shared with a snapshot is not copied for it.
 
 use bytes::Bytes;
+use indexmap::{IndexMap, IndexSet};
 
 use super::access::{Change, Missing, Reader, Writer};
 use super::value::Hash;
 use super::{What, sample, walk};
 use crate::command::arguments::parse_integer;
+use crate::command::bound::Exchange;
 use crate::command::number::Float;
 use crate::command::scan::Page;
 use crate::command::{Error, HashCommand, Reply};
@@ -174,6 +176,54 @@ impl Writer<'_> {
             return Ok(Reply::Integer(0));
         }
         self.hash_set(key, &[(field.clone(), value.clone())], false)
+    }
+
+    /// Sets a field, unless it is another node's.
+    pub(super) fn hash_set_own(
+        &mut self,
+        key: &Bytes,
+        field: &Bytes,
+        value: &Bytes,
+    ) -> Result<Reply, Error> {
+        let there = self.reader().collection::<Hash>(key)?;
+        if there.is_some_and(|hash| hash.contains_key(field)) && self.is_of_another(key, field) {
+            return Ok(Reply::Nil);
+        }
+        self.hash_set(key, &[(field.clone(), value.clone())], false)
+    }
+
+    /// Writes or removes the fields that hold what is expected, and leaves those that are written to their owners.
+    pub(super) fn hash_exchange(
+        &mut self,
+        key: &Bytes,
+        fields: &[Exchange],
+    ) -> Result<Reply, Error> {
+        let there = self.reader().collection::<Hash>(key)?;
+        let holds = |one: &&Exchange| {
+            there.and_then(|hash| hash.get(&one.field)).is_some_and(|held| *held == one.held)
+        };
+        let mut pairs = IndexMap::new();
+        let mut gone = IndexSet::new();
+        for Exchange { field, value, .. } in fields.iter().filter(holds) {
+            // Each field once: what it holds afterwards is not what was expected.
+            if !pairs.contains_key(field) && !gone.contains(field) {
+                match value {
+                    Some(value) => drop(pairs.insert(field.clone(), value.clone())),
+                    None => drop(gone.insert(field.clone())),
+                }
+            }
+        }
+        let count = pairs.len().saturating_add(gone.len());
+        if !pairs.is_empty() {
+            let pairs: Vec<_> = pairs.into_iter().collect();
+            self.hash_put(key, &pairs, What::SetFields)?;
+            pairs.iter().for_each(|(field, _)| self.keep_owner(key, field));
+        }
+        if !gone.is_empty() {
+            let gone: Vec<_> = gone.into_iter().collect();
+            self.hash_delete(key, &gone)?;
+        }
+        Ok(Reply::count(count))
     }
 
     fn hash_delete(&mut self, key: &Bytes, fields: &[Bytes]) -> Result<Reply, Error> {

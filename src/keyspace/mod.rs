@@ -54,7 +54,7 @@ pub use self::taken::{Left, Owner, Taken, TakenWhat};
 use self::value::Record;
 use self::wait::Waits;
 use crate::command::entry::{Binding, DATABASES};
-use crate::command::{Action, BoundCommand, Command, Entry, Operation, Reply, Request, Watched};
+use crate::command::{Action, Command, Entry, Operation, Reply, Request, Watched};
 use crate::ids::{NodeId, SessionId, WaitId};
 use crate::time::Timestamp;
 
@@ -503,7 +503,7 @@ impl Reader<'_> {
             Command::Set(command) => self.set(command),
             Command::Hash(command) => self.hash(command),
             Command::List(command) => self.list(command),
-            Command::Bound(BoundCommand::Release { .. }) => {
+            Command::Bound(_) => {
                 unreachable!("a write does not reach the reader")
             }
         })

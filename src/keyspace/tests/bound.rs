@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::property::check_invariants;
 use super::snapshot::{chunks, restore};
+use crate::command::bound::Exchange;
 use crate::command::entry::Binding;
 use crate::command::{Action, BoundCommand, Command, Entry, Operation, Reply, Request, Watched};
 use crate::ids::{NodeId, Placement, SessionId};
@@ -83,6 +84,37 @@ impl Log {
     pub(super) fn release(&mut self, session: SessionId, client: u64) -> Outcome {
         let command = Command::Bound(BoundCommand::Release { client });
         self.submit(session, vec![Request::One(Operation::new(0, command))])
+    }
+
+    /// One command of the node itself, bound to it.
+    fn command(&mut self, session: SessionId, command: BoundCommand) -> Reply {
+        let command = Command::Bound(command);
+        let operation = Operation { database: 0, binding: Binding::Node, command };
+        let Event::Replied { replies, .. } =
+            self.submit(session, vec![Request::One(operation)]).event
+        else {
+            panic!("it is answered")
+        };
+        replies[0].clone()
+    }
+
+    fn set_field(&mut self, session: SessionId, field: &'static str, value: &'static str) -> Reply {
+        let (key, field, value) = ("h".into(), field.into(), value.into());
+        self.command(session, BoundCommand::SetField { key, field, value })
+    }
+
+    /// Exchanges fields of `h`: what they hold, and what they are to hold.
+    fn exchange(
+        &mut self,
+        session: SessionId,
+        fields: &[(&'static str, &'static str, Option<&'static str>)],
+    ) -> Reply {
+        let one = |(field, held, value): &(&'static str, &'static str, Option<&'static str>)| {
+            let value = value.map(Bytes::from);
+            Exchange { field: Bytes::from(*field), held: Bytes::from(*held), value }
+        };
+        let fields = fields.iter().map(one).collect();
+        self.command(session, BoundCommand::Exchange { key: "h".into(), fields })
     }
 
     pub(super) fn end(&mut self, session: SessionId) -> Outcome {
@@ -355,4 +387,60 @@ fn a_served_wait_is_kept_until_its_node_has_seen_it() {
     assert!(reply(&log).is_some(), "what was acknowledged may have been seen before");
     log.expect(a, NONE, &[("GET k", "nil")]);
     assert_eq!(reply(&log), None);
+}
+
+#[test]
+fn a_field_of_a_living_node_is_not_set_by_another() {
+    let mut log = Log::new();
+    let (a, b) = (log.open(1), log.open(2));
+    assert_eq!(log.set_field(a, "f", "1"), Reply::Integer(1));
+    assert_eq!(log.set_field(b, "f", "2"), Reply::Nil);
+    assert_eq!(log.set_field(a, "f", "3"), Reply::Integer(0));
+    log.expect(b, NONE, &[("HGET h f", "$3"), ("HSET h free x", ":1")]);
+    assert_eq!(log.set_field(b, "free", "y"), Reply::Integer(0), "nobody's is taken over");
+    assert_eq!(log.set_field(a, "free", "z"), Reply::Nil);
+    // The same node after another start.
+    let again = log.open(1);
+    assert_eq!(
+        log.set_field(again, "f", "4"),
+        Reply::Integer(1),
+        "it went with the session before"
+    );
+    log.end(again);
+    assert_eq!(log.set_field(b, "f", "5"), Reply::Integer(1));
+    log.end(b);
+    let c = log.open(3);
+    log.expect(c, NONE, &[("EXISTS h", ":0"), ("SET h text", "+OK")]);
+    assert!(matches!(log.set_field(c, "f", "1"), Reply::Error(_)));
+    assert!(matches!(log.exchange(c, &[("f", "1", None)]), Reply::Error(_)));
+}
+
+#[test]
+fn what_is_exchanged_stays_with_its_owner() {
+    let mut log = Log::new();
+    let (a, b) = (log.open(1), log.open(2));
+    log.expect(a, NODE, &[("HSET h mine 1 other 1", ":2"), ("HINCRBY h sum 1", ":1")]);
+    log.expect(b, NONE, &[("HSET h free 1", ":1")]);
+    let fields = [
+        ("mine", "1", Some("2")),
+        ("other", "0", Some("2")),
+        ("free", "1", Some("2")),
+        ("no", "", None),
+    ];
+    assert_eq!(log.exchange(b, &fields), Reply::Integer(2));
+    log.expect(b, NONE, &[("HMGET h mine other free no", "*[$2, $1, $2, nil]")]);
+    // A share of what is no number any more would be nobody's.
+    assert_eq!(log.exchange(b, &[("sum", "1", Some("text"))]), Reply::Integer(1));
+    let twice = [("free", "2", Some("3")), ("free", "2", None), ("free", "3", None)];
+    assert_eq!(log.exchange(b, &twice), Reply::Integer(1), "each field once");
+    let outcome = log.end(a);
+    let expected = [
+        taken("h", field("mine", "2"), Left::Others),
+        taken("h", field("other", "1"), Left::Others),
+    ];
+    assert_eq!(outcome.taken[0].1, expected);
+    log.expect(b, NONE, &[("HGETALL h", "%[$free, $3, $sum, $text]")]);
+    assert_eq!(log.exchange(b, &[("free", "3", None), ("sum", "text", None)]), Reply::Integer(2));
+    log.expect(b, NONE, &[("EXISTS h", ":0")]);
+    assert_eq!(log.exchange(b, &[("free", "3", None)]), Reply::Integer(0));
 }

@@ -13,19 +13,32 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use super::cache::Cache;
+use super::order::Order;
 use super::{Conditions, Driver, Error, ROOMS_KEY, Row, Sort};
-use crate::command::{Command, HashCommand, KeyCommand, Operation, Reply, Request};
+use crate::command::bound::Exchange;
+use crate::command::{BoundCommand, Command, HashCommand, KeyCommand, Operation, Reply, Request};
 use crate::node::{Consistency, Node};
 
-/// A driver over a [`Node`]. Cheap to clone; all clones share what they have read.
+/// How often a change is tried anew because others changed the same room.
+const TRIES: usize = 16;
+
+/// How many bytes of rows are removed by one command.
+const TOGETHER_MAX: usize = 512 * 1024;
+
+/// A driver over a [`Node`]. Cheap to clone; all clones are the same.
 ///
 /// Reads are linearizable and answered from this node's memory: they cost a share of one question to the leader, and no row
 /// goes over a wire. A row that is written through this goes with this process, and comes back by itself if the process was only
-/// silent.
+/// silent. What another process lists stays its own: [`persist`](Driver::persist) of such a row changes what the row says and
+/// not with whom it goes, and gives false, without effect, for a room that another process lists as its own.
+///
+/// Calls take effect in the order in which their futures are polled first, each room for itself, and a read sees all writes that
+/// began before it.
 #[derive(Clone)]
 pub struct ClusterDriver {
     node: Node,
     cache: Arc<Mutex<Cache>>,
+    order: Arc<Order>,
 }
 
 impl fmt::Debug for ClusterDriver {
@@ -38,18 +51,79 @@ impl ClusterDriver {
     /// Makes a driver over a node, which may be still on its way into its cluster.
     #[must_use]
     pub fn new(node: Node) -> Self {
-        Self { node, cache: Arc::default() }
+        Self { node, cache: Arc::default(), order: Arc::default() }
     }
 
     async fn read(&self, command: HashCommand) -> Result<Reply, Error> {
+        self.order.settled().await;
+        self.read_now(command).await
+    }
+
+    async fn read_now(&self, command: HashCommand) -> Result<Reply, Error> {
         let request = Request::One(Operation::new(0, Command::Hash(command)));
         let mut replies = self.node.read(&[request], Consistency::Linearizable).await?;
         taken(replies.pop())
     }
 
     /// Writes what goes with this process.
-    async fn write(&self, command: HashCommand) -> Result<i64, Error> {
-        number(self.node.bound().command(Command::Hash(command)).await?)
+    async fn write(&self, command: impl Into<Command>) -> Result<Reply, Error> {
+        taken(Some(self.node.bound().command(command.into()).await?))
+    }
+
+    /// Puts another text in place of a row, which stays with its process; tells whether the row was still the same.
+    async fn exchange(&self, old: &Row, new: &Row) -> Result<bool, Error> {
+        let (field, held, value) = (field(old.room_id()), old.bytes(), Some(new.bytes()));
+        let fields = vec![Exchange { field, held, value }];
+        Ok(number(self.write(BoundCommand::Exchange { key: key(), fields }).await?)? > 0)
+    }
+
+    /// Writes a row on behalf of the process that it says it belongs to.
+    async fn persist_of_another(&self, row: &Row) -> Result<bool, Error> {
+        for _ in 0..TRIES {
+            match self.row(row.room_id()).await? {
+                Some(there) if there.text("processId") != row.text("processId") => {
+                    return Ok(false);
+                }
+                Some(there) if self.exchange(&there, row).await? => return Ok(true),
+                Some(_) => {}
+                None if self.set(row).await? => return Ok(true),
+                None => {}
+            }
+        }
+        Err(Error::Contended { room_id: row.room_id().to_owned(), tries: TRIES })
+    }
+
+    /// Writes a row that is this process' own; tells whether it is.
+    async fn set(&self, row: &Row) -> Result<bool, Error> {
+        let (field, value) = (field(row.room_id()), row.bytes());
+        let reply = self.write(BoundCommand::SetField { key: key(), field, value }).await?;
+        if reply == Reply::Nil { Ok(false) } else { number(reply).map(|_| true) }
+    }
+
+    /// Removes rows that are still the same; gives how many.
+    async fn remove_all(&self, rows: &[Row]) -> Result<usize, Error> {
+        let (mut requests, mut bytes) = (Vec::new(), usize::MAX);
+        for row in rows {
+            bytes = bytes.saturating_add(row.json().len());
+            if bytes > TOGETHER_MAX {
+                bytes = row.json().len();
+                requests.push(Vec::new());
+            }
+            let (field, held) = (field(row.room_id()), row.bytes());
+            if let Some(fields) = requests.last_mut() {
+                fields.push(Exchange { field, held, value: None });
+            }
+        }
+        let request = |fields| {
+            let command = BoundCommand::Exchange { key: key(), fields };
+            Request::One(Operation::new(0, command.into()))
+        };
+        let replies = self.node.execute(requests.into_iter().map(request).collect()).await;
+        let mut removed = 0usize;
+        for reply in replies {
+            removed = removed.saturating_add(count(reply?)?);
+        }
+        Ok(removed)
     }
 
     /// Hands the rows as they are now to `look`.
@@ -70,7 +144,7 @@ impl ClusterDriver {
 
     async fn row(&self, room_id: &str) -> Result<Option<Row>, Error> {
         let command = HashCommand::Get { key: key(), field: field(room_id) };
-        bulk(self.read(command).await?).map(Row::parse).transpose()
+        bulk(self.read_now(command).await?).map(Row::parse).transpose()
     }
 }
 
@@ -91,7 +165,10 @@ impl Driver for ClusterDriver {
     async fn find_one(&self, conditions: &Conditions, sort: &Sort) -> Result<Option<Row>, Error> {
         let wanted = |row: &&Row| conditions.matches(row);
         match conditions.room_id() {
-            Some(room_id) => Ok(self.row(room_id).await?.filter(|row| wanted(&row))),
+            Some(room_id) => {
+                self.order.settled().await;
+                Ok(self.row(room_id).await?.filter(|row| wanted(&row)))
+            }
             None => self.look(|rows| sort.first(rows.filter(wanted).cloned())).await,
         }
     }
@@ -111,10 +188,12 @@ impl Driver for ClusterDriver {
     }
 
     async fn insert(&self, row: &Row) -> Result<bool, Error> {
+        let turn = self.order.begin(row.room_id());
+        turn.is_first().await;
         let (field, value) = (field(row.room_id()), row.bytes());
         let written = self.write(HashCommand::SetIfAbsent { key: key(), field, value }).await;
         match written {
-            Ok(count) => Ok(count > 0),
+            Ok(reply) => Ok(number(reply)? > 0),
             // Perhaps it is there, and perhaps it is this one.
             Err(error) if !error.effect_is_none() => match self.row(row.room_id()).await {
                 Ok(Some(there)) => Ok(there.json() == row.json()),
@@ -125,9 +204,9 @@ impl Driver for ClusterDriver {
     }
 
     async fn persist(&self, row: &Row) -> Result<bool, Error> {
-        let pairs = vec![(field(row.room_id()), row.bytes())];
-        self.write(HashCommand::Set { key: key(), pairs, reply_ok: false }).await?;
-        Ok(true)
+        let turn = self.order.begin(row.room_id());
+        turn.is_first().await;
+        if self.set(row).await? { Ok(true) } else { self.persist_of_another(row).await }
     }
 
     async fn update(
@@ -136,32 +215,50 @@ impl Driver for ClusterDriver {
         set: &Map<String, Value>,
         increment: &Map<String, Value>,
     ) -> Result<Option<Row>, Error> {
-        let Some(row) = self.row(room_id).await? else {
-            return Ok(None);
-        };
-        let row = row.changed(set, increment)?;
-        Ok(self.persist(&row).await?.then_some(row))
+        let turn = self.order.begin(room_id);
+        turn.is_first().await;
+        for _ in 0..TRIES {
+            let Some(old) = self.row(room_id).await? else {
+                return Ok(None);
+            };
+            let new = old.changed(set, increment)?;
+            if self.exchange(&old, &new).await? {
+                return Ok(Some(new));
+            }
+        }
+        Err(Error::Contended { room_id: room_id.to_owned(), tries: TRIES })
     }
 
     async fn remove(&self, room_id: &str) -> Result<bool, Error> {
+        let turn = self.order.begin(room_id);
+        turn.is_first().await;
         let fields = vec![field(room_id)];
-        Ok(self.write(HashCommand::Delete { key: key(), fields }).await? > 0)
+        Ok(number(self.write(HashCommand::Delete { key: key(), fields }).await?)? > 0)
     }
 
     async fn cleanup(&self, process_id: &str) -> Result<usize, Error> {
         let is_its = |row: &&Row| row.text("processId") == Some(process_id);
-        let fields: Vec<Bytes> =
-            self.look(|rows| rows.filter(is_its).map(|row| field(row.room_id())).collect()).await?;
-        if fields.is_empty() {
-            return Ok(0);
+        let mut removed = 0usize;
+        for _ in 0..TRIES {
+            let rows: Vec<Row> = self.look(|rows| rows.filter(is_its).cloned().collect()).await?;
+            if rows.is_empty() {
+                break;
+            }
+            let _turn = self.order.begin("");
+            let some = self.remove_all(&rows).await?;
+            removed = removed.saturating_add(some);
+            // What was changed meanwhile is looked at again.
+            if some == rows.len() {
+                break;
+            }
         }
-        let count = self.write(HashCommand::Delete { key: key(), fields }).await?;
-        Ok(usize::try_from(count).unwrap_or(0))
+        Ok(removed)
     }
 
     async fn clear(&self) -> Result<(), Error> {
-        let command = Command::Key(KeyCommand::Delete { keys: vec![key()] });
-        number(self.node.bound().command(command).await?).map(drop)
+        self.order.settled().await;
+        let _turn = self.order.begin("");
+        number(self.write(KeyCommand::Delete { keys: vec![key()] }).await?).map(drop)
     }
 
     async fn boot(&self) -> Result<(), Error> {
@@ -197,4 +294,8 @@ fn number(reply: Reply) -> Result<i64, Error> {
 
 fn bulk(reply: Reply) -> Option<Bytes> {
     if let Reply::Bulk(bytes) = reply { Some(bytes) } else { None }
+}
+
+fn count(reply: Reply) -> Result<usize, Error> {
+    number(reply).map(|count| usize::try_from(count).unwrap_or(0))
 }

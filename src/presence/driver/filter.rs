@@ -76,20 +76,25 @@ impl Sort {
         Self(Vec::new())
     }
 
-    /// Reads a JSON object of fields and directions: `1`, `"asc"` and `"ascending"` are up, all others down. The order of its
-    /// fields is kept.
+    /// Reads a JSON object of fields and directions, or an array of pairs of them: `1`, `"asc"` and `"ascending"` are up, all
+    /// others down. Their order is kept.
     ///
     /// # Errors
     /// [`Error::NoObject`].
     pub fn parse(json: &str) -> Result<Self, Error> {
-        let object: indexmap::IndexMap<String, Value> =
-            serde_json::from_str(json).map_err(Error::NoObject)?;
+        let pairs: Vec<(String, Value)> = if json.trim_start().starts_with('[') {
+            serde_json::from_str(json).map_err(Error::NoObject)?
+        } else {
+            let object: indexmap::IndexMap<String, Value> =
+                serde_json::from_str(json).map_err(Error::NoObject)?;
+            object.into_iter().collect()
+        };
         let up = |direction: &Value| {
             direction.as_f64() == Some(1.0)
                 || matches!(direction.as_str(), Some("asc" | "ascending"))
         };
         let order = |up| if up { Order::Ascending } else { Order::Descending };
-        Ok(Self(object.into_iter().map(|(field, value)| (field, order(up(&value)))).collect()))
+        Ok(Self(pairs.into_iter().map(|(field, value)| (field, order(up(&value)))).collect()))
     }
 
     /// With one more field, behind the others.
@@ -296,6 +301,7 @@ mod tests {
             (r#"{"clients":"whatever"}"#, "acbd"),
             (r#"{"clients":-1,"level":-1}"#, "cabd"),
             (r#"{"level":1,"clients":1}"#, "dacb"),
+            (r#"[["level",1],["clients",-1]]"#, "adcb"),
             ("{}", "abcd"),
             (r#"{"nothing":1}"#, "abcd"),
         ] {

@@ -9,6 +9,7 @@ mod cluster;
 mod error;
 mod filter;
 mod local;
+mod order;
 mod row;
 
 use std::collections::BTreeMap;
