@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::asked::{Parsed, parse};
+use super::colyseus::Calls;
 use super::ears::{Ears, Upstream};
 use super::patience::Patience;
 use super::{Asked, Config, Error, Presence, Subscription, reading};
@@ -42,6 +43,7 @@ struct Inner {
     patterns: Patterns,
     key_max: usize,
     ears: Arc<Ears>,
+    calls: Calls,
 }
 
 /// Brings a subscription into effect on all nodes.
@@ -80,7 +82,7 @@ impl ClusterPresence {
     /// Opens a presence over a node, with the default settings.
     #[must_use]
     pub fn new(node: Node) -> Self {
-        Self::open(node, &Config { bind: Vec::new(), ..Config::default() })
+        Self::open(node, &Config::default())
     }
 
     /// Opens a presence over a node.
@@ -105,7 +107,9 @@ impl ClusterPresence {
         let patterns = Patterns::new(&config.bind);
         let key_max = node.config().cluster.key_max.as_u64();
         let key_max = usize::try_from(key_max).unwrap_or(usize::MAX);
-        Self { inner: Arc::new(Inner { node, patience, patterns, key_max, ears }), is_bound: false }
+        let calls = Calls::new(node.pubsub().clone());
+        let inner = Inner { node, patience, patterns, key_max, ears, calls };
+        Self { inner: Arc::new(inner), is_bound: false }
     }
 
     /// Gives the same presence with writes that go with this process: keys, fields, members and shares of counters are gone in
@@ -250,10 +254,7 @@ impl Presence for ClusterPresence {
     async fn publish(&self, topic: &str, payload: Bytes) -> Result<(), Error> {
         self.is_open()?;
         ready(&self.inner.node, &mut Patience::new(self.inner.patience)).await?;
-        let pubsub = self.inner.node.pubsub();
-        // How many receive it is not asked for.
-        let published = pubsub.publish(Kind::Channel, topic.as_bytes(), payload, false);
-        published.map(drop).map_err(Error::from)
+        self.inner.calls.publish(topic, payload).map_err(Error::from)
     }
 
     async fn channels(&self, pattern: &str) -> Result<Vec<String>, Error> {

@@ -1,4 +1,5 @@
-//! Remote calls between processes of Colyseus that fail at once when nobody can answer any more.
+//! What of a presence is Colyseus' own: which keys go with a process, and remote calls that fail at once when nobody can
+//! answer them any more.
 //!
 //! Colyseus publishes `[method, requestId, arguments]` to `p:<process>` or `$<room>`, listens to `ipc:<requestId>` for
 //! `[0, result]` or `[1, error]`, and gives up after two seconds. Owns the calls of this process that are under way, and the
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::node::bind::{Bind, BindTo};
 use crate::pubsub::{Error, Kind, PubSub, Reach};
 
 /// What a caller is told: the error that Colyseus itself makes of a call that was not answered, so that all goes on from there.
@@ -32,6 +34,16 @@ const ASKED_MAX: usize = 512;
 
 /// For how long a call is remembered. Colyseus gives up after two seconds, unless it is told to wait longer.
 const OPEN_FOR: Duration = Duration::from_secs(60);
+
+/// In which keys a process of Colyseus writes what is true only while it lives.
+const LIVING: [&str; 4] = ["roomcaches", "roomcount", "colyseus:nodes", "colyseus:user-rooms:*"];
+
+/// Gives the keys whose writes are to go with the process: the listings of its rooms, its load, its address (0.16), and the rooms of
+/// its clients (0.18).
+#[must_use]
+pub fn bind() -> Vec<Bind> {
+    LIVING.map(|key| Bind { key: key.to_owned(), to: BindTo::Node }).into()
+}
 
 /// The calls of one process. Cheap to clone; all clones are the same.
 #[derive(Clone)]
