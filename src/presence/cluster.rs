@@ -82,7 +82,7 @@ impl ClusterPresence {
     /// Opens a presence over a node, with the default settings.
     #[must_use]
     pub fn new(node: Node) -> Self {
-        Self::open(node, &Config::default())
+        Self::open(node, &Config { bind: Vec::new(), ..Config::default() })
     }
 
     /// Opens a presence over a node.

@@ -38,8 +38,8 @@ const OPEN_FOR: Duration = Duration::from_secs(60);
 /// In which keys a process of Colyseus writes what is true only while it lives.
 const LIVING: [&str; 4] = ["roomcaches", "roomcount", "colyseus:nodes", "colyseus:user-rooms:*"];
 
-/// Gives the keys whose writes are to go with the process: the listings of its rooms, its load, its address (0.16), and the rooms of
-/// its clients (0.18).
+/// Gives the keys whose writes are to go with a process of Colyseus, for [`Config::bind`](super::Config::bind): the listings of its
+/// rooms, its load, its address (0.16), and the rooms of its clients (0.18).
 #[must_use]
 pub fn bind() -> Vec<Bind> {
     LIVING.map(|key| Bind { key: key.to_owned(), to: BindTo::Node }).into()

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::colyseus;
 use crate::node::bind::Bind;
 use crate::pubsub::QueueLimits;
 
@@ -21,9 +20,8 @@ pub struct Config {
     /// hear that the cluster is down. Lowered: an election or a slow start fails calls.
     #[serde(with = "crate::time::duration_text")]
     pub patience: Duration,
-    /// Keys whose writes go with this process, in addition to the node's own `[[bind]]`. Default those in which processes of
-    /// Colyseus list themselves, their rooms and their clients: [`colyseus::bind`]. `to` is not looked at: a program has
-    /// no connection. More: each write is compared with more patterns.
+    /// Keys whose writes go with this process, in addition to the node's own `[[bind]]`. Default none. `to` is not looked at:
+    /// a program has no connection. More: each write is compared with more patterns.
     pub bind: Vec<Bind>,
     /// How far a subscription may fall behind. Default 32 MiB, above which its oldest messages are dropped, and the subscriber
     /// is told how many; `soft` is not looked at. Raised: a slow subscriber holds more memory. Lowered: a burst loses messages.
@@ -34,7 +32,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             patience: Duration::from_secs(10),
-            bind: colyseus::bind(),
+            bind: Vec::new(),
             subscription: QueueLimits::default(),
         }
     }

@@ -37,7 +37,7 @@ impl Driver for LocalDriver {
         if let Some(room_id) = conditions.room_id() {
             return Ok(rows.get(room_id).filter(wanted).cloned());
         }
-        Ok(sort.first(rows.values().filter(wanted).cloned()))
+        Ok(sort.first(rows.values().filter(wanted)).cloned())
     }
 
     async fn find_by_ids(&self, room_ids: &[String]) -> Result<BTreeMap<String, Row>, Error> {

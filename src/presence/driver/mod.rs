@@ -10,6 +10,7 @@ mod error;
 mod filter;
 mod local;
 mod order;
+mod redis;
 mod row;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ pub use self::cluster::ClusterDriver;
 pub use self::error::Error;
 pub use self::filter::{Conditions, Order, Sort};
 pub use self::local::LocalDriver;
+pub use self::redis::RedisDriver;
 pub use self::row::{Listing, Row};
 
 /// The hash from room to row, in Redis and in the cluster alike.
@@ -31,7 +33,7 @@ pub const ROOMS_KEY: &str = "roomcaches";
 /// Where the rooms of all processes are listed: the driver of a matchmaker, as Colyseus 0.18 has it.
 ///
 /// Three implementations, between which a server changes by one line: [`LocalDriver`], [`ClusterDriver`], and, against a real
-/// Redis, `RedisDriver`.
+/// Redis, [`RedisDriver`].
 #[async_trait]
 pub trait Driver: Debug + Send + Sync {
     /// Tells whether a room is listed.
@@ -105,6 +107,7 @@ pub trait Driver: Debug + Send + Sync {
     /// When it cannot be.
     async fn boot(&self) -> Result<(), Error>;
 
-    /// Ends what the driver itself has begun. The node of a [`ClusterDriver`] goes on: who started it lets it leave.
+    /// Waits until the writes under way are done, and ends what the driver itself uses: the presence of a [`RedisDriver`]. The
+    /// node of a [`ClusterDriver`] goes on: who started it lets it leave.
     async fn shutdown(&self);
 }
