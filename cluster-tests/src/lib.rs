@@ -14,6 +14,7 @@ pub mod client;
 pub mod counters;
 pub mod disks;
 pub mod door;
+pub mod driver;
 pub mod durable;
 pub mod failover;
 pub mod failure;

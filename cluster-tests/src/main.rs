@@ -9,6 +9,7 @@ use std::process::{Command, ExitCode};
 use clap::{Args, Parser, Subcommand};
 use cluster_tests::bound;
 use cluster_tests::check;
+use cluster_tests::driver;
 use cluster_tests::durable;
 use cluster_tests::failover;
 use cluster_tests::failure::{Failure, Outcome};
@@ -70,6 +71,8 @@ enum Tool {
     Durable(durable::Line),
     /// Measures what observers cost the leader, and how far behind they are
     Observers(observers::Line),
+    /// Asks matchmaking drivers for rooms: of one process, of three nodes, of a redis-server
+    Driver(driver::bench::Line),
     /// Measures memory, snapshots and the start from disk with many keys
     Million(million::Line),
     /// Delivers to many listeners at three processes, beside redis-server and NATS
@@ -173,6 +176,7 @@ async fn run(tool: Tool) -> Outcome<ExitCode> {
         Tool::Survivor(line) => survivor::run(&line).await,
         Tool::Durable(line) => durable::run(&line).await,
         Tool::Observers(line) => observers::run(&line).await,
+        Tool::Driver(line) => driver::bench::run(&line).await,
         Tool::Million(line) => million::run(&line).await,
         Tool::Fanout(line) => fanout::run(&line).await,
         Tool::FanoutProgram(line) => fanout::embed::run(&line).await,
