@@ -254,7 +254,7 @@ impl Presence for ClusterPresence {
     async fn publish(&self, topic: &str, payload: Bytes) -> Result<(), Error> {
         self.is_open()?;
         ready(&self.inner.node, &mut Patience::new(self.inner.patience)).await?;
-        self.inner.calls.publish(topic, payload).map_err(Error::from)
+        self.inner.calls.publish(topic.as_bytes(), payload).map_err(Error::from)
     }
 
     async fn channels(&self, pattern: &str) -> Result<Vec<String>, Error> {

@@ -89,10 +89,9 @@ impl Calls {
     ///
     /// # Panics
     /// Outside a tokio runtime, when it is a call.
-    pub fn publish(&self, topic: &str, payload: Bytes) -> Result<(), Error> {
+    pub fn publish(&self, topic: &[u8], payload: Bytes) -> Result<(), Error> {
         let reply = reply_topic(topic, &payload)
             .filter(|reply| self.pubsub.is_heard_here(Kind::Channel, reply));
-        let topic = topic.as_bytes();
         let Some(reply) = reply else {
             return self.pubsub.publish(Kind::Channel, topic, payload, false).map(drop);
         };
@@ -177,8 +176,8 @@ impl Calls {
 }
 
 /// Where the reply to a call comes; none for what is no call.
-fn reply_topic(topic: &str, payload: &[u8]) -> Option<Bytes> {
-    if !(topic.starts_with("p:") || topic.starts_with('$')) || payload.first() != Some(&b'[') {
+fn reply_topic(topic: &[u8], payload: &[u8]) -> Option<Bytes> {
+    if !(topic.starts_with(b"p:") || topic.starts_with(b"$")) || payload.first() != Some(&b'[') {
         return None;
     }
     let Request { id } = serde_json::from_slice(payload).ok()?;
@@ -220,7 +219,7 @@ mod tests {
     use crate::pubsub::{Config, Subscriber};
 
     fn call(topic: &str, payload: &str) -> Option<String> {
-        let reply = reply_topic(topic, payload.as_bytes())?;
+        let reply = reply_topic(topic.as_bytes(), payload.as_bytes())?;
         Some(String::from_utf8(reply.to_vec()).unwrap())
     }
 
@@ -262,7 +261,7 @@ mod tests {
         let calls = Calls::new(pubsub.clone());
         let caller = listens(&pubsub, "ipc:1");
         let begun = Instant::now();
-        calls.publish("$gone", Bytes::from_static(br#"["m","1",[]]"#)).unwrap();
+        calls.publish(b"$gone", Bytes::from_static(br#"["m","1",[]]"#)).unwrap();
         assert_eq!(next(&caller).await, NOBODY);
         assert!(begun.elapsed() < Duration::from_millis(10));
         assert_eq!(calls.state.lock().open.len(), 0);
@@ -276,7 +275,7 @@ mod tests {
             (listens(&pubsub, "$room"), listens(&pubsub, "ipc:1"), listens(&pubsub, "ipc:2"));
         for id in ["1", "2"] {
             let payload = format!(r#"["m","{id}",[]]"#);
-            calls.publish("$room", Bytes::from(payload)).unwrap();
+            calls.publish(b"$room", Bytes::from(payload)).unwrap();
         }
         next(&room).await;
         tokio::time::sleep(Duration::from_secs(10)).await;
@@ -298,7 +297,7 @@ mod tests {
         let calls = Calls::new(pubsub.clone());
         let (_room, _caller) = (listens(&pubsub, "$room"), listens(&pubsub, "ipc:1"));
         for _ in 0..OPEN_MAX + 10 {
-            calls.publish("$room", Bytes::from_static(br#"["m","1",[]]"#)).unwrap();
+            calls.publish(b"$room", Bytes::from_static(br#"["m","1",[]]"#)).unwrap();
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(calls.state.lock().open.len(), OPEN_MAX);

@@ -105,8 +105,8 @@ fn order(sort: &str) -> Result<Sort, Error> {
 }
 
 fn failed(error: &Error) -> Value {
-    if let Error::Node(error) = error {
-        return call::failed(error);
+    if let Error::Asked(error) = error {
+        return call::presence_failed(error);
     }
     Value::Error(Failure::coded(error.to_string()))
 }

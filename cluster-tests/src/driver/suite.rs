@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::pin::Pin;
 
-use quorate::presence::driver::{Conditions, Driver, Order, Row, Sort};
+use quorate::presence::driver::{Conditions, Order, Row, Sort};
 use serde_json::{Map, Value, json};
 
 use super::{Ground, done, listing, row, same};
@@ -228,13 +228,13 @@ async fn order(g: &Ground) -> Outcome {
     };
     let rows = [with(1)?, with(2)?, with(3)?, with(4)?];
     let driver = g.at(0);
-    let sort = Sort::none().by("clients", Order::Ascending);
+    let (all, sort) = (Conditions::none(), Sort::none().by("clients", Order::Ascending));
     for _ in 0..20 {
         let (first, second, found, third, removed, fourth) = tokio::join!(
             biased;
             driver.persist(&rows[0]),
             driver.persist(&rows[1]),
-            driver.find_one(&Conditions::none(), &sort),
+            driver.find_one(&all, &sort),
             driver.persist(&rows[2]),
             driver.remove("r"),
             driver.persist(&rows[3]),
@@ -246,7 +246,7 @@ async fn order(g: &Ground) -> Outcome {
         // A later write may be seen, an earlier one must be.
         let found = done("find_one", found)?;
         same("an old row", found.as_ref() == Some(&rows[0]), false)?;
-        let last = done("query", driver.query(&Conditions::none(), &sort).await)?;
+        let last = done("query", driver.query(&all, &sort).await)?;
         same("the last", last, vec![rows[3].clone()])?;
     }
     Ok(())
