@@ -100,11 +100,10 @@ async fn not_overwritten(nodes: &[Node]) -> Outcome {
 }
 
 async fn increments(nodes: &[Node]) -> Outcome {
-    let drivers = drivers(nodes)?;
-    let [a, ..] = &drivers;
+    let [a, b, c] = drivers(nodes)?;
     done("insert", a.insert(&row("r", "pa")).await)?;
     let mut tasks = Vec::new();
-    for driver in drivers.iter().cloned() {
+    for driver in [a.clone(), b, c] {
         tasks.push(tokio::spawn(async move {
             let one = json!({ "clients": 1 }).as_object().cloned().unwrap_or_default();
             for _ in 0..20 {
