@@ -25,20 +25,23 @@
 const isPlain = (value) =>
   value === null || typeof value === "string" || typeof value === "boolean" || Number.isFinite(value);
 
-/** A row as Colyseus 0.17 and 0.18 give it: their defaults under what was stored. */
-const listing = (json) => {
+/** What Colyseus 0.17 and 0.18 fill in where a stored row does not say. */
+const DEFAULTS = Object.entries({
+  clients: 0,
+  maxClients: Infinity,
+  locked: false,
+  private: false,
+  metadata: undefined,
+  unlisted: false,
+});
+
+/** A row as they give it. */
+function listing(json) {
   const row = JSON.parse(json);
-  return {
-    clients: 0,
-    maxClients: Infinity,
-    locked: false,
-    private: false,
-    metadata: undefined,
-    createdAt: row.createdAt ?? new Date(),
-    unlisted: false,
-    ...row,
-  };
-};
+  for (const [name, value] of DEFAULTS) if (!(name in row)) row[name] = value;
+  if (!("createdAt" in row)) row.createdAt = new Date();
+  return row;
+}
 
 /** Colyseus takes every direction but these three as descending. */
 const order = (sort) =>
@@ -70,8 +73,15 @@ class ClusterDriver {
   async query(conditions = {}, sort) {
     const [asked, rest] = this.split(conditions);
     if (asked === undefined) return [];
-    const rows = (await this.handle.driverQuery(asked, order(sort))).map((row) => this.row(row));
+    const rows = (await this.rows(conditions, asked, sort)).map((row) => this.row(row));
     return rest.length === 0 ? rows : rows.filter((row) => rest.every((name) => isUndefined(row, name)));
+  }
+
+  /** The rows as JSON. One that is asked for by its id, as lobbies do, is looked up and not looked for. */
+  async rows(conditions, asked, sort) {
+    if (typeof conditions.roomId !== "string") return this.handle.driverQuery(asked, order(sort));
+    const row = await this.handle.driverFindOne(asked, order(sort));
+    return row === null ? [] : [row];
   }
 
   async findOne(conditions = {}, sort) {

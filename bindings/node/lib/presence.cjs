@@ -5,6 +5,7 @@
 "use strict";
 
 const { EventEmitter } = require("node:events");
+const { Lobby, LOBBY } = require("./lobby.cjs");
 const { open } = require("./shared.cjs");
 
 /** RedisPresence hands `resolve` to Redis as the callback: these calls never reject, they resolve with the error. */
@@ -32,6 +33,7 @@ class ClusterPresence {
   constructor(options) {
     this.subscriptions = new EventEmitter();
     this.handle = open(options);
+    this.lobby = new Lobby(this);
     this.handle.onMessage = (topic, message) => this.handleSubscription(topic, message);
     this.handle.onLost = (cause, count) => {
       const many = count === null ? "an unknown number of messages" : `${count} messages`;
@@ -41,6 +43,7 @@ class ClusterPresence {
 
   async subscribe(topic, callback) {
     this.subscriptions.addListener(topic, callback);
+    if (topic === LOBBY) this.lobby.begin();
     await this.handle.subscribe(topic);
     return this;
   }
@@ -57,6 +60,7 @@ class ClusterPresence {
   }
 
   async publish(topic, data) {
+    if (topic === LOBBY) this.lobby.published(data);
     await this.handle.publish(topic, JSON.stringify(data === undefined ? false : data));
   }
 
@@ -191,6 +195,7 @@ class ClusterPresence {
       process.emitWarning(`a message to ${JSON.stringify(topic)} is no JSON`, "QuorateWarning");
       return;
     }
+    if (topic === LOBBY) this.lobby.heard(data);
     this.subscriptions.emit(topic, data);
   }
 }

@@ -1,9 +1,10 @@
 // One process of a test's cluster: does what it is told by its parent and says what it came to.
 // Owns: the messages that it has received. Does not own: any check. Invariant: it ends when its parent does.
-import { ClusterPresence, Node } from "quorate";
+import { ClusterDriver, ClusterPresence, Node } from "quorate";
 
 const presence = new ClusterPresence(JSON.parse(process.argv[2]));
 const node = new Node(presence);
+const driver = new ClusterDriver(presence);
 const received = [];
 
 const own = {
@@ -14,6 +15,7 @@ const own = {
     return presence.handle.flush();
   },
   increment: (key, count) => Promise.all(Array.from({ length: count }, () => presence.hincrbyex(key, "f", 1, 60))),
+  persist: (room) => driver.persist(room),
   bind: (key, value) => node.bound.set(key, value),
   respond: (channel) => node.respond(channel, (payload) => `${payload} from ${process.pid}`).then(() => process.pid),
   async shutdown() {
