@@ -15,6 +15,7 @@ use quorate::Node;
 use quorate::node::Event;
 use quorate::presence::{ClusterPresence, Presence as _};
 use quorate::pubsub::{Cause, Delivery, Error, Kind, Policy, Request, Responder, Subscriber};
+use tokio::task::unconstrained;
 
 use crate::call;
 use crate::port::{Item, Kind as ItemKind, Port};
@@ -36,12 +37,13 @@ pub(crate) fn publish(
 ) -> Result<Value, Doing> {
     if let (Ok(topic), false) = (str::from_utf8(channel), is_counted) {
         let (presence, topic) = (presence.clone(), topic.to_owned());
-        let mut doing = async move {
+        // Without the budget of a task, which would put off some messages behind those that follow.
+        let mut doing = unconstrained(async move {
             match presence.publish(&topic, payload).await {
                 Ok(()) => Value::Null,
                 Err(error) => call::presence_failed(&error),
             }
-        }
+        })
         .boxed();
         return (&mut doing).now_or_never().ok_or(doing);
     }
