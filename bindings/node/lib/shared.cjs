@@ -52,6 +52,7 @@ class Shared {
     this.events = new EventEmitter();
     this.number = 0;
     this.left = undefined;
+    this.isGone = false;
     this.hold = setInterval(() => {}, FOREVER_MS).unref();
     try {
       this.native = new NativeNode(options, () => this.pump());
@@ -63,6 +64,7 @@ class Shared {
 
   /** Makes a promise of what `begin` asks the addon under the number that it is given. */
   ask(begin) {
+    if (this.isGone) return Promise.reject(stopped());
     return new Promise((resolve, reject) => {
       const number = this.next();
       this.calls.set(number, { resolve, reject });
@@ -130,10 +132,16 @@ class Shared {
       if (nodes.get(this.key) === this) nodes.delete(this.key);
       await this.settle([...this.handles]);
       await within(LEAVE_MAX_MS, this.ask((call) => this.native.leave(call)));
+      this.isGone = true;
+      // What was asked while it left may have had its effect or not; nobody will say.
+      for (const number of [...this.calls.keys()]) this.take(number).reject(stopped());
+      clearInterval(this.hold);
     })();
     return this.left;
   }
 }
+
+const stopped = () => new QuorateError("STOPPED", "this node has left its cluster");
 
 /** An option that the addon refused, as an error with its code. */
 function refusal(error) {

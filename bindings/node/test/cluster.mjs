@@ -9,8 +9,11 @@ const MEMBER = fileURLToPath(new URL("member.mjs", import.meta.url));
 
 /** A process with a presence and a node on it. */
 class Member {
-  constructor(options) {
-    this.child = fork(MEMBER, [JSON.stringify(options)], { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  constructor(options, env = {}) {
+    this.child = fork(MEMBER, [JSON.stringify(options)], {
+      env: { ...process.env, ...env },
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+    });
     this.calls = new Map();
     this.count = 0;
     this.ended = new Promise((resolve) => this.child.once("exit", (code, signal) => resolve(signal ?? code)));
@@ -32,7 +35,7 @@ class Member {
   }
 
   kill(signal = "SIGKILL") {
-    this.child.kill(signal);
+    if (this.child.exitCode === null) this.child.kill(signal);
     return this.ended;
   }
 }
@@ -44,6 +47,14 @@ export async function cluster(t, count) {
   t.after(() => Promise.all(members.map((member) => member.kill())));
   for (let at = 0; at < count; at += 1) members.push(await join(members, secret));
   return Object.assign(members, { secret });
+}
+
+/** Starts processes at once, which meet in a folder; they end with the test `t`. */
+export async function meeting(t, folder, options) {
+  const members = options.map((own) => new Member(own, { QUORATE_RENDEZVOUS: folder }));
+  t.after(() => Promise.all(members.map((member) => member.kill())));
+  await Promise.all(members.map((member) => member.call("node.ready")));
+  return members;
 }
 
 async function join([first], secret) {

@@ -264,7 +264,9 @@ test("presences with the same options share one node, which leaves with the last
   assert.equal(await one.get("shared"), "1");
   two.shutdown();
   await two.handle.leave();
+  const begun = Date.now();
   await assert.rejects(two.get("shared"), { code: "STOPPED" });
+  assert.ok(Date.now() - begun < 1_000);
   assert.ok((await two.set("shared", "2")) instanceof Error);
   const three = new ClusterPresence({ alone: true, name: "same" });
   assert.equal(await three.get("shared"), null);
