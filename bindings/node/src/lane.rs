@@ -77,8 +77,10 @@ struct Lane {
     subscriber: Arc<Subscriber>,
     held: VecDeque<Held>,
     under_way: FuturesUnordered<BoxFuture<'static, Ended>>,
+    /// How many of them are of these kinds; the rest may take as long as it likes.
     reads: usize,
     writes: usize,
+    messages: usize,
     /// What is to be tried once more, as soon as nothing is under way that it could overtake.
     repeats: Vec<Held>,
 }
@@ -106,11 +108,22 @@ pub(crate) async fn run(
     let mut place = move || places.next().unwrap_or(u64::MAX);
     let held =
         held.into_iter().map(|job| Held { place: place(), job, has_repeated: false }).collect();
-    let (reads, writes) = (0, 0);
+    let (reads, writes, messages) = (0, 0, 0);
     let under_way = FuturesUnordered::new();
     let repeats = Vec::new();
-    let mut lane =
-        Lane { node, presence, driver, port, subscriber, held, under_way, reads, writes, repeats };
+    let mut lane = Lane {
+        node,
+        presence,
+        driver,
+        port,
+        subscriber,
+        held,
+        under_way,
+        reads,
+        writes,
+        messages,
+        repeats,
+    };
     let mut is_open = true;
     loop {
         let patience = lane.begin();
@@ -210,7 +223,7 @@ impl Lane {
     /// Begins what may be begun. Gives when a message waits no longer for the writes before it.
     fn begin(&mut self) -> Option<Instant> {
         if !self.repeats.is_empty() {
-            if !self.under_way.is_empty() {
+            if self.reads + self.writes > 0 {
                 return None;
             }
             self.repeats.sort_by_key(|held| held.place);
@@ -231,9 +244,9 @@ impl Lane {
                     true
                 }
                 Class::Message | Class::Free => true,
-                Class::Flush => self.under_way.is_empty(),
+                Class::Flush => self.reads + self.writes + self.messages == 0,
             };
-            if !may || self.under_way.len() >= UNDER_WAY_MAX {
+            if !may || self.reads + self.writes + self.messages >= UNDER_WAY_MAX {
                 return None;
             }
             if let Some(held) = self.held.pop_front() {
@@ -252,7 +265,8 @@ impl Lane {
         match class {
             Class::Read => self.reads += 1,
             Class::Write => self.writes += 1,
-            Class::Message | Class::Free | Class::Flush => {}
+            Class::Message => self.messages += 1,
+            Class::Free | Class::Flush => {}
         }
         self.under_way.push(Box::pin(async move {
             let value = doing.await;
@@ -295,7 +309,8 @@ impl Lane {
         match class {
             Class::Read => self.reads -= 1,
             Class::Write => self.writes -= 1,
-            Class::Message | Class::Free | Class::Flush => {}
+            Class::Message => self.messages -= 1,
+            Class::Free | Class::Flush => {}
         }
         if let Value::Error(failure) = &value
             && !has_repeated

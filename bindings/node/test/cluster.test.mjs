@@ -32,6 +32,10 @@ test("three processes are one presence", async (t) => {
     await until("1,000 messages", async () => (await numbers()).length === 1_000);
     assert.deepEqual(await numbers(), Array.from({ length: 1_000 }, (_, at) => at));
   });
+  await t.test("writes of one process that are not awaited keep their order on the way to the leader", async () => {
+    await three.call("pushMany", "pushed", 1_000);
+    assert.deepEqual(await one.call("node.lrange", "pushed"), Array.from({ length: 1_000 }, (_, at) => String(at)));
+  });
   await t.test("increments of all processes are counted once each", async () => {
     const counts = await Promise.all([one, two, three].map((member) => member.call("increment", "ch:game", 100)));
     assert.deepEqual(counts.flat().sort((a, b) => a - b), Array.from({ length: 300 }, (_, at) => at + 1));

@@ -14,6 +14,10 @@ const own = {
     for (let at = 0; at < count; at += 1) presence.publish(topics[at % topics.length], at);
     return presence.handle.flush();
   },
+  pushMany(key, count) {
+    for (let at = 0; at < count; at += 1) presence.rpush(key, String(at));
+    return presence.handle.flush();
+  },
   increment: (key, count) => Promise.all(Array.from({ length: count }, () => presence.hincrbyex(key, "f", 1, 60))),
   persist: (room) => driver.persist(room),
   bind: (key, value) => node.bound.set(key, value),

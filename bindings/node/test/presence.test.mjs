@@ -178,6 +178,29 @@ test("calls that are not awaited take effect in their order", async () => {
   assert.deepEqual(values, Array.from({ length: 50 }, (_, at) => String(at)));
 });
 
+test("thousands of writes that are not awaited keep their order", async () => {
+  const values = Array.from({ length: 3_000 }, (_, at) => String(at));
+  const lengths = values.map((value) => presence.rpush("long", value));
+  presence.lpush("long", "first");
+  assert.equal(await presence.llen("long"), 3_001);
+  assert.deepEqual(await Promise.all(lengths), values.map((_, at) => at + 1));
+  assert.equal(await presence.lpop("long"), "first");
+  const pops = await Promise.all(values.map(() => presence.lpop("long")));
+  assert.deepEqual(pops, values);
+});
+
+test("a call that waits holds up neither a flush nor a leave", async () => {
+  const other = new ClusterPresence({ alone: true, name: "waits" });
+  const waits = other.brpop("never", 0);
+  await other.set("k", "v");
+  await other.handle.flush();
+  const begun = Date.now();
+  other.shutdown();
+  await other.handle.leave();
+  assert.ok(Date.now() - begun < 3_000);
+  await assert.rejects(waits, { code: "STOPPED" });
+});
+
 test("a read does not see a later write, and a message comes behind earlier ones", async () => {
   const reads = [];
   await presence.set("then", "0");
