@@ -104,12 +104,12 @@ class Handle {
     return this.drive("findByIds", ...roomIds);
   }
 
-  driverInsert(_roomId, row) {
-    return this.drive("insert", row);
+  driverInsert(roomId, row) {
+    return this.drive("insert", roomId, row);
   }
 
-  driverPersist(_roomId, row) {
-    return this.drive("persist", row);
+  driverPersist(roomId, row) {
+    return this.drive("persist", roomId, row);
   }
 
   driverRemove(roomId) {

@@ -45,11 +45,11 @@ pub(crate) type Parsed = Result<Command, command::Error>;
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
     /// One command of Redis.
-    Command { command: Parsed, manner: Manner },
+    Command { command: Parsed, manner: Manner, size: usize },
     /// Several in one indivisible step.
     Transaction { commands: Vec<Parsed>, manner: Manner },
     /// One command or several, of a presence.
-    Presence { asked: Asked, class: Class },
+    Presence { asked: Asked, class: Class, size: usize },
     /// A command of a presence that waits.
     Wait { words: Vec<Bytes> },
     /// Something of the driver.
@@ -73,13 +73,15 @@ pub(crate) enum Call {
 pub(crate) enum Class {
     /// With other reads.
     Read,
-    /// With other writes: they take effect in the order in which they are begun.
+    /// With nothing, but for messages.
     Write,
+    /// With what is written of other rooms.
+    Room,
     /// Behind every write before it; nothing waits for it.
     Message,
     /// With everything.
     Free,
-    /// With nothing.
+    /// With nothing but what is free.
     Flush,
 }
 
@@ -123,17 +125,22 @@ impl Call {
     /// Makes a call of the words of a command, its name first.
     pub(crate) fn command(words: Vec<Bytes>, limits: Limits, manner: Manner) -> Self {
         let command = limits.parse(&words);
+        let size = words.iter().map(Bytes::len).sum();
         match command.as_ref().map(Class::of) {
             Ok(Class::Free) if manner.is_patient() => Self::Wait { words },
-            Ok(class) if manner.is_patient() => Self::Presence { asked: Asked::one(words), class },
-            Ok(_) | Err(_) => Self::Command { command, manner },
+            Ok(class) if manner.is_patient() => {
+                Self::Presence { asked: Asked::one(words), class, size }
+            }
+            Ok(_) | Err(_) => Self::Command { command, manner, size },
         }
     }
 
     /// Makes a call of several commands, each its name first.
     pub(crate) fn transaction(commands: Vec<Vec<Bytes>>, limits: Limits, manner: Manner) -> Self {
         if manner.is_patient() {
-            return Self::Presence { asked: Asked::transaction(commands), class: Class::Write };
+            let size = commands.iter().flatten().map(Bytes::len).sum();
+            let asked = Asked::transaction(commands);
+            return Self::Presence { asked, class: Class::Write, size };
         }
         let commands = commands.iter().map(|words| limits.parse(words)).collect();
         Self::Transaction { commands, manner }
@@ -153,6 +160,22 @@ impl Call {
             Self::Wait { .. } | Self::Request { .. } => Class::Free,
             Self::Flush => Class::Flush,
         }
+    }
+
+    /// Gives the room that is written, if it is only one.
+    pub(crate) fn room(&self) -> Option<&str> {
+        if let Self::Driver(listing) = self { listing.room() } else { None }
+    }
+
+    /// Gives about how many bytes it has, if it can be done together with what waits behind it.
+    pub(crate) fn together(&self) -> Option<usize> {
+        if let Self::Presence { size, .. } = self {
+            return Some(*size);
+        }
+        if let Self::Command { command: Ok(command), size, .. } = self {
+            return (!command.is_blocking()).then_some(*size);
+        }
+        None
     }
 
     /// Tells whether it is to be done once more after a failure with this code.
@@ -187,10 +210,7 @@ pub(crate) async fn command(node: Node, command: Parsed, manner: Manner) -> Valu
         let mut replies = node.execute(vec![Request::One(operation)]).await;
         replies.pop().unwrap_or(Err(node::Error::Stopped))
     };
-    match done {
-        Ok(reply) => Value::of_reply(reply, manner.as_buffers()),
-        Err(error) => failed(&error),
-    }
+    node_value(done, manner)
 }
 
 /// Does several commands in one step. One that is wrong by itself has its error in its place, as with Redis.
@@ -217,10 +237,34 @@ pub(crate) async fn transaction(node: Node, commands: Vec<Parsed>, manner: Manne
     Value::Array(each.map(|reply| Value::of_reply(reply, manner.as_buffers())).collect())
 }
 
-/// Does what a presence is asked.
-pub(crate) async fn presence(presence: ClusterPresence, asked: Asked) -> Value {
-    let done = presence.execute(vec![asked]).await.pop();
-    presence_value(done.unwrap_or(Err(presence::Error::ShutDown)))
+/// Does calls that go together, in their order: all of them are of a presence, or none is.
+pub(crate) async fn together(
+    node: Node,
+    presence: ClusterPresence,
+    calls: Vec<Call>,
+) -> Vec<Value> {
+    let (mut all_asked, mut requests, mut manners) = (Vec::new(), Vec::new(), Vec::new());
+    for call in calls {
+        if let Call::Presence { asked, .. } = call {
+            all_asked.push(asked);
+        } else if let Call::Command { command: Ok(command), manner, .. } = call {
+            let operation = Operation { database: 0, binding: binding(manner), command };
+            requests.push(Request::One(operation));
+            manners.push(manner);
+        }
+    }
+    if !all_asked.is_empty() {
+        return presence.execute(all_asked).await.into_iter().map(presence_value).collect();
+    }
+    let replies = node.execute(requests).await.into_iter().zip(manners);
+    replies.map(|(reply, manner)| node_value(reply, manner)).collect()
+}
+
+fn node_value(reply: Result<Reply, node::Error>, manner: Manner) -> Value {
+    match reply {
+        Ok(reply) => Value::of_reply(reply, manner.as_buffers()),
+        Err(error) => failed(&error),
+    }
 }
 
 /// Does a command of a presence that waits.

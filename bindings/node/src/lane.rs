@@ -2,16 +2,16 @@
 //!
 //! Owns that order, the wait for a node that starts, and the second try of what a change of leader or a stall has cost. Does not
 //! know what calls do. Invariants: a read sees every write of the lane before it and none behind it; writes take effect in their
-//! order, though many are under way; a message leaves behind the writes before it, unless these take longer than
-//! [`MESSAGE_WAIT`].
+//! order, those of the driver for each room; a message leaves behind the writes before it, unless these take longer than
+//! [`MESSAGE_WAIT`]. What waits goes together, so that it is one entry of the log.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use quorate::Node;
 use quorate::node::bind::{Bind, BindTo};
 use quorate::presence::driver::ClusterDriver;
@@ -27,8 +27,11 @@ use crate::value::{Failure, Value};
 
 /// The most calls of a lane that wait to be begun.
 pub(crate) const WAITING_MAX: usize = 65_536;
-/// The most that are under way.
+/// The most that are under way, or are taken from those that wait.
 const UNDER_WAY_MAX: usize = 1024;
+/// The most that go together, and the most bytes of them unless one alone is larger.
+const TOGETHER_MAX: usize = 1024;
+const TOGETHER_BYTES_MAX: usize = 512 * 1024;
 /// How long a message waits for the writes before it: longer than a change of leader, shorter than anybody waits for a reply.
 /// Without a majority messages go on all the same.
 const MESSAGE_WAIT: Duration = Duration::from_secs(1);
@@ -54,12 +57,12 @@ pub(crate) struct Job {
     pub(crate) since: Instant,
 }
 
+/// What was done together, with what each came to.
 struct Ended {
-    place: u64,
     class: Class,
-    job: Job,
-    has_repeated: bool,
-    value: Value,
+    room: Option<String>,
+    all: Vec<Held>,
+    values: Vec<Value>,
 }
 
 struct Held {
@@ -81,6 +84,8 @@ struct Lane {
     reads: usize,
     writes: usize,
     messages: usize,
+    /// The rooms whose rows are being written; each is one of the writes.
+    rooms: BTreeSet<String>,
     /// What is to be tried once more, as soon as nothing is under way that it could overtake.
     repeats: Vec<Held>,
 }
@@ -122,6 +127,7 @@ pub(crate) async fn run(
         reads,
         writes,
         messages,
+        rooms: BTreeSet::new(),
         repeats,
     };
     let mut is_open = true;
@@ -233,9 +239,11 @@ impl Lane {
         }
         while let Some(next) = self.held.front() {
             let class = next.job.call.class();
+            let busy = self.reads + self.writes + self.messages;
             let may = match class {
                 Class::Read => self.writes == 0,
-                Class::Write => self.reads == 0,
+                Class::Write => self.reads + self.writes == 0,
+                Class::Room => self.may_write(next.job.call.room()),
                 Class::Message if self.writes > 0 => {
                     let patience = next.job.since.checked_add(MESSAGE_WAIT)?;
                     if patience > Instant::now() {
@@ -244,9 +252,9 @@ impl Lane {
                     true
                 }
                 Class::Message | Class::Free => true,
-                Class::Flush => self.reads + self.writes + self.messages == 0,
+                Class::Flush => busy == 0,
             };
-            if !may || self.reads + self.writes + self.messages >= UNDER_WAY_MAX {
+            if !may || busy >= UNDER_WAY_MAX {
                 return None;
             }
             if let Some(held) = self.held.pop_front() {
@@ -256,68 +264,127 @@ impl Lane {
         None
     }
 
-    fn start(&mut self, class: Class, held: Held) {
-        let Held { place, job, has_repeated } = held;
-        let doing = match self.at_once(&job.call) {
-            Ok(value) => return self.port.answer(job.number, value),
-            Err(doing) => doing,
+    /// Whether the row of a room may be written now: beside those of others.
+    fn may_write(&self, room: Option<&str>) -> bool {
+        let is_free = room.is_some_and(|room| !self.rooms.contains(room));
+        self.reads == 0 && self.writes == self.rooms.len() && is_free
+    }
+
+    fn start(&mut self, class: Class, first: Held) {
+        let room = first.job.call.room().map(str::to_owned);
+        let (class, all, doing) = match self.at_once(&first.job.call) {
+            Now::Done(value) => return self.port.answer(first.job.number, value),
+            Now::Doing(doing) => (class, vec![first], doing.map(|value| vec![value]).boxed()),
+            Now::Together => {
+                let (class, all) = self.gather(class, first);
+                let calls = all.iter().map(|held| held.job.call.clone()).collect();
+                let doing = call::together(self.node.clone(), self.presence.clone(), calls);
+                (class, all, doing.boxed())
+            }
         };
         match class {
             Class::Read => self.reads += 1,
-            Class::Write => self.writes += 1,
+            Class::Write | Class::Room => self.writes += 1,
             Class::Message => self.messages += 1,
             Class::Free | Class::Flush => {}
         }
-        self.under_way.push(Box::pin(async move {
-            let value = doing.await;
-            Ended { place, class, job, has_repeated, value }
-        }));
+        self.rooms.extend(room.clone());
+        let ended = doing.map(move |values| Ended { class, room, all, values });
+        self.under_way.push(ended.boxed());
     }
 
-    /// Does what is done at once, or gives what is to be waited for.
-    fn at_once(&self, call: &Call) -> Result<Value, BoxFuture<'static, Value>> {
+    /// Takes what waits behind a call and can go with it, and tells whether any of it writes.
+    fn gather(&mut self, class: Class, first: Held) -> (Class, Vec<Held>) {
+        let may_write = self.reads + self.writes == 0;
+        let mut is_write = class == Class::Write;
+        let mut bytes = first.job.call.together().unwrap_or_default();
+        let mut all = vec![first];
+        let mut fits = |next: &mut Held| {
+            let call = &next.job.call;
+            let may_go = call.class() == Class::Read || call.class() == Class::Write && may_write;
+            let size = call.together().filter(|_| may_go);
+            bytes = bytes.saturating_add(size.unwrap_or_default());
+            size.is_some() && bytes <= TOGETHER_BYTES_MAX
+        };
+        while all.len() < TOGETHER_MAX
+            && let Some(next) = self.held.pop_front_if(&mut fits)
+        {
+            is_write |= next.job.call.class() == Class::Write;
+            all.push(next);
+        }
+        (if is_write { Class::Write } else { Class::Read }, all)
+    }
+
+    /// Does what is done at once, or tells how the rest is done.
+    fn at_once(&self, call: &Call) -> Now {
         let node = self.node.clone();
         match call.clone() {
+            call if call.together().is_some() => Now::Together,
             Call::Command { command, manner, .. } => {
-                Err(Box::pin(call::command(node, command, manner)))
+                Now::Doing(call::command(node, command, manner).boxed())
             }
             Call::Transaction { commands, manner } => {
-                Err(Box::pin(call::transaction(node, commands, manner)))
+                Now::Doing(call::transaction(node, commands, manner).boxed())
             }
-            Call::Presence { asked, .. } => {
-                Err(Box::pin(call::presence(self.presence.clone(), asked)))
-            }
-            Call::Wait { words } => Err(Box::pin(call::wait(self.presence.clone(), words))),
-            Call::Driver(listing) => Err(Box::pin(listing.ask(self.driver.clone()))),
+            Call::Wait { words } => Now::Doing(call::wait(self.presence.clone(), words).boxed()),
+            Call::Driver(listing) => Now::Doing(listing.ask(self.driver.clone()).boxed()),
             Call::Publish { channel, payload, is_counted } => {
-                listen::publish(&node, &self.presence, &channel, payload, is_counted)
+                Now::of(listen::publish(&node, &self.presence, &channel, payload, is_counted))
             }
-            Call::Subscribe { kind, name } => listen::subscribe(&self.subscriber, kind, &name),
+            Call::Subscribe { kind, name } => {
+                Now::of(listen::subscribe(&self.subscriber, kind, &name))
+            }
             Call::Unsubscribe { kind, name } => {
-                Ok(Value::Boolean(self.subscriber.unsubscribe(kind, &name)))
+                Now::Done(Value::Boolean(self.subscriber.unsubscribe(kind, &name)))
             }
-            Call::Channels { pattern } => Err(Box::pin(call::channels(node, pattern))),
+            Call::Channels { pattern } => Now::Doing(call::channels(node, pattern).boxed()),
             Call::Request { channel, payload, timeout, as_buffers } => {
-                Err(Box::pin(call::request(node, channel, payload, timeout, as_buffers)))
+                Now::Doing(call::request(node, channel, payload, timeout, as_buffers).boxed())
             }
-            Call::Flush => Ok(Value::Null),
+            Call::Presence { .. } | Call::Flush => Now::Done(Value::Null),
         }
     }
 
     fn end(&mut self, ended: Ended) {
-        let Ended { place, class, job, has_repeated, value } = ended;
+        let Ended { class, room, all, values } = ended;
         match class {
             Class::Read => self.reads -= 1,
-            Class::Write => self.writes -= 1,
+            Class::Write | Class::Room => self.writes -= 1,
             Class::Message => self.messages -= 1,
             Class::Free | Class::Flush => {}
         }
-        if let Value::Error(failure) = &value
-            && !has_repeated
-            && job.call.may_repeat(&failure.code)
-        {
-            return self.repeats.push(Held { place, job, has_repeated: true });
+        if let Some(room) = room {
+            self.rooms.remove(&room);
         }
-        self.port.answer(job.number, value);
+        for (held, value) in all.into_iter().zip(values) {
+            let Held { place, job, has_repeated } = held;
+            if let Value::Error(failure) = &value
+                && !has_repeated
+                && job.call.may_repeat(&failure.code)
+            {
+                self.repeats.push(Held { place, job, has_repeated: true });
+            } else {
+                self.port.answer(job.number, value);
+            }
+        }
+    }
+}
+
+/// What becomes of a call whose turn it is.
+enum Now {
+    /// It has ended.
+    Done(Value),
+    /// It is under way.
+    Doing(BoxFuture<'static, Value>),
+    /// It goes together with what waits behind it.
+    Together,
+}
+
+impl Now {
+    fn of(done: Result<Value, BoxFuture<'static, Value>>) -> Self {
+        match done {
+            Ok(value) => Self::Done(value),
+            Err(doing) => Self::Doing(doing),
+        }
     }
 }

@@ -15,8 +15,8 @@ pub(crate) enum Listing {
     Query { conditions: String, sort: String },
     FindOne { conditions: String, sort: String },
     FindByIds(Vec<String>),
-    Insert(String),
-    Persist(String),
+    Insert { room: String, row: String },
+    Persist { room: String, row: String },
     Remove(String),
     Cleanup(String),
     Clear,
@@ -34,8 +34,8 @@ impl Listing {
             "has" => Self::Has(word()),
             "query" => Self::Query { conditions: word(), sort: word() },
             "findOne" => Self::FindOne { conditions: word(), sort: word() },
-            "insert" => Self::Insert(word()),
-            "persist" => Self::Persist(word()),
+            "insert" => Self::Insert { room: word(), row: word() },
+            "persist" => Self::Persist { room: word(), row: word() },
             "remove" => Self::Remove(word()),
             "cleanup" => Self::Cleanup(word()),
             "clear" => Self::Clear,
@@ -48,18 +48,30 @@ impl Listing {
             Self::Has(_) | Self::Query { .. } | Self::FindOne { .. } | Self::FindByIds(_) => {
                 Class::Read
             }
-            Self::Insert(_)
-            | Self::Persist(_)
-            | Self::Remove(_)
+            Self::Insert { .. } | Self::Persist { .. } | Self::Remove(_) => Class::Room,
+            Self::Cleanup(_) | Self::Clear => Class::Write,
+        }
+    }
+
+    /// Gives the room whose row it writes, if it is only one.
+    pub(crate) fn room(&self) -> Option<&str> {
+        match self {
+            Self::Insert { room, .. } | Self::Persist { room, .. } | Self::Remove(room) => {
+                Some(room)
+            }
+            Self::Has(_)
+            | Self::Query { .. }
+            | Self::FindOne { .. }
+            | Self::FindByIds(_)
             | Self::Cleanup(_)
-            | Self::Clear => Class::Write,
+            | Self::Clear => None,
         }
     }
 
     /// Tells whether it is to be done once more after a failure with this code.
     pub(crate) fn may_repeat(&self, code: &str) -> bool {
         let is_undone = code == "TRYAGAIN" || code == "CLUSTERDOWN";
-        is_undone || code == "UNKNOWN" && !matches!(self, Self::Insert(_))
+        is_undone || code == "UNKNOWN" && !matches!(self, Self::Insert { .. })
     }
 
     /// Does it.
@@ -85,8 +97,8 @@ impl Listing {
                 let row = |room: &String| found.get(room).map_or(Value::Null, text);
                 Value::Array(rooms.iter().map(row).collect())
             }
-            Self::Insert(row) => Value::Boolean(driver.insert(&Row::parse(row)?).await?),
-            Self::Persist(row) => Value::Boolean(driver.persist(&Row::parse(row)?).await?),
+            Self::Insert { row, .. } => Value::Boolean(driver.insert(&Row::parse(row)?).await?),
+            Self::Persist { row, .. } => Value::Boolean(driver.persist(&Row::parse(row)?).await?),
             Self::Remove(room) => Value::Boolean(driver.remove(&room).await?),
             Self::Cleanup(process) => Value::number(driver.cleanup(&process).await?),
             Self::Clear => {
