@@ -104,12 +104,12 @@ class Handle {
     return this.drive("findByIds", ...roomIds);
   }
 
-  driverInsert(roomId, row) {
-    return this.drive("insert", roomId, row);
+  driverInsert(_roomId, row) {
+    return this.drive("insert", row);
   }
 
-  driverPersist(roomId, row) {
-    return this.drive("persist", roomId, row);
+  driverPersist(_roomId, row) {
+    return this.drive("persist", row);
   }
 
   driverRemove(roomId) {

@@ -75,8 +75,8 @@ pub(crate) enum Class {
     Read,
     /// With nothing, but for messages.
     Write,
-    /// With what is written of other rooms.
-    Room,
+    /// With everything: the driver keeps the order of what is begun in it.
+    Driver,
     /// Behind every write before it; nothing waits for it.
     Message,
     /// With everything.
@@ -152,7 +152,7 @@ impl Call {
             Self::Command { command, .. } => command.as_ref().map_or(Class::Read, Class::of),
             Self::Transaction { .. } => Class::Write,
             Self::Presence { class, .. } => *class,
-            Self::Driver(listing) => listing.class(),
+            Self::Driver(_) => Class::Driver,
             Self::Publish { .. }
             | Self::Subscribe { .. }
             | Self::Unsubscribe { .. }
@@ -160,11 +160,6 @@ impl Call {
             Self::Wait { .. } | Self::Request { .. } => Class::Free,
             Self::Flush => Class::Flush,
         }
-    }
-
-    /// Gives the room that is written, if it is only one.
-    pub(crate) fn room(&self) -> Option<&str> {
-        if let Self::Driver(listing) = self { listing.room() } else { None }
     }
 
     /// Gives about how many bytes it has, if it can be done together with what waits behind it.
@@ -176,11 +171,6 @@ impl Call {
             return (!command.is_blocking()).then_some(*size);
         }
         None
-    }
-
-    /// Tells whether it is to be done once more after a failure with this code.
-    pub(crate) fn may_repeat(&self, code: &str) -> bool {
-        matches!(self, Self::Driver(listing) if listing.may_repeat(code))
     }
 }
 

@@ -1,11 +1,10 @@
 //! The calls of one JavaScript object, in the order in which they were made, awaited or not.
 //!
-//! Owns that order, the wait for a node that starts, and the second try of what a change of leader or a stall has cost. Does not
-//! know what calls do. Invariants: a read sees every write of the lane before it and none behind it; writes take effect in their
-//! order, those of the driver for each room; a message leaves behind the writes before it, unless these take longer than
+//! Owns that order, and the wait for a node that starts. Does not know what calls do. Invariants: a read sees every write of the lane before it and none behind it; writes take effect in their
+//! order; calls of the driver begin in their order, and the driver keeps it; a message leaves behind the writes before it, unless these take longer than
 //! [`MESSAGE_WAIT`]. What waits goes together, so that it is one entry of the log.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,16 +59,8 @@ pub(crate) struct Job {
 /// What was done together, with what each came to.
 struct Ended {
     class: Class,
-    room: Option<String>,
-    all: Vec<Held>,
+    all: Vec<Job>,
     values: Vec<Value>,
-}
-
-struct Held {
-    /// The place among the calls of the lane.
-    place: u64,
-    job: Job,
-    has_repeated: bool,
 }
 
 struct Lane {
@@ -78,16 +69,12 @@ struct Lane {
     driver: ClusterDriver,
     port: Arc<Port>,
     subscriber: Arc<Subscriber>,
-    held: VecDeque<Held>,
+    held: VecDeque<Job>,
     under_way: FuturesUnordered<BoxFuture<'static, Ended>>,
     /// How many of them are of these kinds; the rest may take as long as it likes.
     reads: usize,
     writes: usize,
     messages: usize,
-    /// The rooms whose rows are being written; each is one of the writes.
-    rooms: BTreeSet<String>,
-    /// What is to be tried once more, as soon as nothing is under way that it could overtake.
-    repeats: Vec<Held>,
 }
 
 /// Runs a lane until nobody can call it any more and all that was asked has ended.
@@ -109,27 +96,10 @@ pub(crate) async fn run(
     let driver = ClusterDriver::new(node.clone());
     let subscriber = Arc::new(node.subscriber());
     let listening = tokio::spawn(listen::deliver(ear, Arc::clone(&subscriber)));
-    let mut places = 0..;
-    let mut place = move || places.next().unwrap_or(u64::MAX);
-    let held =
-        held.into_iter().map(|job| Held { place: place(), job, has_repeated: false }).collect();
     let (reads, writes, messages) = (0, 0, 0);
     let under_way = FuturesUnordered::new();
-    let repeats = Vec::new();
-    let mut lane = Lane {
-        node,
-        presence,
-        driver,
-        port,
-        subscriber,
-        held,
-        under_way,
-        reads,
-        writes,
-        messages,
-        rooms: BTreeSet::new(),
-        repeats,
-    };
+    let mut lane =
+        Lane { node, presence, driver, port, subscriber, held, under_way, reads, writes, messages };
     let mut is_open = true;
     loop {
         let patience = lane.begin();
@@ -141,10 +111,10 @@ pub(crate) async fn run(
             Some(ended) = lane.under_way.next(), if !lane.under_way.is_empty() => lane.end(ended),
             job = inbox.recv(), if has_room => match job {
                 Some(job) => {
-                    lane.held.push_back(Held { place: place(), job, has_repeated: false });
+                    lane.held.push_back(job);
                     // All that has come meanwhile, so that it can go together.
                     while lane.held.len() < UNDER_WAY_MAX && let Ok(job) = inbox.try_recv() {
-                        lane.held.push_back(Held { place: place(), job, has_repeated: false });
+                        lane.held.push_back(job);
                     }
                 }
                 None => is_open = false,
@@ -228,79 +198,61 @@ fn presence_config() -> presence::Config {
 impl Lane {
     /// Begins what may be begun. Gives when a message waits no longer for the writes before it.
     fn begin(&mut self) -> Option<Instant> {
-        if !self.repeats.is_empty() {
-            if self.reads + self.writes > 0 {
-                return None;
-            }
-            self.repeats.sort_by_key(|held| held.place);
-            while let Some(held) = self.repeats.pop() {
-                self.held.push_front(held);
-            }
-        }
         while let Some(next) = self.held.front() {
-            let class = next.job.call.class();
+            let class = next.call.class();
             let busy = self.reads + self.writes + self.messages;
             let may = match class {
                 Class::Read => self.writes == 0,
                 Class::Write => self.reads + self.writes == 0,
-                Class::Room => self.may_write(next.job.call.room()),
                 Class::Message if self.writes > 0 => {
-                    let patience = next.job.since.checked_add(MESSAGE_WAIT)?;
+                    let patience = next.since.checked_add(MESSAGE_WAIT)?;
                     if patience > Instant::now() {
                         return Some(patience);
                     }
                     true
                 }
-                Class::Message | Class::Free => true,
+                Class::Message | Class::Driver | Class::Free => true,
                 Class::Flush => busy == 0,
             };
             if !may || busy >= UNDER_WAY_MAX {
                 return None;
             }
-            if let Some(held) = self.held.pop_front() {
-                self.start(class, held);
+            if let Some(job) = self.held.pop_front() {
+                self.start(class, job);
             }
         }
         None
     }
 
-    /// Whether the row of a room may be written now: beside those of others.
-    fn may_write(&self, room: Option<&str>) -> bool {
-        let is_free = room.is_some_and(|room| !self.rooms.contains(room));
-        self.reads == 0 && self.writes == self.rooms.len() && is_free
-    }
-
-    fn start(&mut self, class: Class, first: Held) {
-        let room = first.job.call.room().map(str::to_owned);
-        let (class, all, doing) = match self.at_once(&first.job.call) {
-            Now::Done(value) => return self.port.answer(first.job.number, value),
+    fn start(&mut self, class: Class, first: Job) {
+        let (class, all, doing) = match self.at_once(&first.call) {
+            Now::Done(value) => return self.port.answer(first.number, value),
             Now::Doing(doing) => (class, vec![first], doing.map(|value| vec![value]).boxed()),
             Now::Together => {
                 let (class, all) = self.gather(class, first);
-                let calls = all.iter().map(|held| held.job.call.clone()).collect();
+                let calls = all.iter().map(|job| job.call.clone()).collect();
                 let doing = call::together(self.node.clone(), self.presence.clone(), calls);
                 (class, all, doing.boxed())
             }
         };
         match class {
             Class::Read => self.reads += 1,
-            Class::Write | Class::Room => self.writes += 1,
-            Class::Message => self.messages += 1,
+            Class::Write => self.writes += 1,
+            Class::Message | Class::Driver => self.messages += 1,
             Class::Free | Class::Flush => {}
         }
-        self.rooms.extend(room.clone());
-        let ended = doing.map(move |values| Ended { class, room, all, values });
+        let ended = doing.map(move |values| Ended { class, all, values });
         self.under_way.push(ended.boxed());
     }
 
     /// Takes what waits behind a call and can go with it, and tells whether any of it writes.
-    fn gather(&mut self, class: Class, first: Held) -> (Class, Vec<Held>) {
+    fn gather(&mut self, class: Class, first: Job) -> (Class, Vec<Job>) {
         let may_write = self.reads + self.writes == 0;
         let mut is_write = class == Class::Write;
-        let mut bytes = first.job.call.together().unwrap_or_default();
+        let mut bytes = first.call.together().unwrap_or_default();
         let mut all = vec![first];
-        let mut fits = |next: &mut Held| {
-            let call = &next.job.call;
+        let mut fits = |next: &mut Job| {
+            let call = &next.call;
             let may_go = call.class() == Class::Read || call.class() == Class::Write && may_write;
             let size = call.together().filter(|_| may_go);
             bytes = bytes.saturating_add(size.unwrap_or_default());
@@ -309,7 +261,7 @@ impl Lane {
         while all.len() < TOGETHER_MAX
             && let Some(next) = self.held.pop_front_if(&mut fits)
         {
-            is_write |= next.job.call.class() == Class::Write;
+            is_write |= next.call.class() == Class::Write;
             all.push(next);
         }
         (if is_write { Class::Write } else { Class::Read }, all)
@@ -346,26 +298,15 @@ impl Lane {
     }
 
     fn end(&mut self, ended: Ended) {
-        let Ended { class, room, all, values } = ended;
+        let Ended { class, all, values } = ended;
         match class {
             Class::Read => self.reads -= 1,
-            Class::Write | Class::Room => self.writes -= 1,
-            Class::Message => self.messages -= 1,
+            Class::Write => self.writes -= 1,
+            Class::Message | Class::Driver => self.messages -= 1,
             Class::Free | Class::Flush => {}
         }
-        if let Some(room) = room {
-            self.rooms.remove(&room);
-        }
-        for (held, value) in all.into_iter().zip(values) {
-            let Held { place, job, has_repeated } = held;
-            if let Value::Error(failure) = &value
-                && !has_repeated
-                && job.call.may_repeat(&failure.code)
-            {
-                self.repeats.push(Held { place, job, has_repeated: true });
-            } else {
-                self.port.answer(job.number, value);
-            }
+        for (job, value) in all.into_iter().zip(values) {
+            self.port.answer(job.number, value);
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What the driver of a matchmaker asks: rooms as JSON, in and out.
 //!
-//! Owns the step from its calls to the crate's driver. Which rooms are wanted, in which order, and whose they are is decided there.
-//! Invariant: a write that may be done twice is, where it is not known whether it was done: nobody waits for most of them.
+//! Owns the step from its calls to the crate's driver. Which rooms are wanted, in which order, whose they are, and what is tried
+//! again is decided there. Invariant: what is no row, condition or order is refused with the crate's own words.
 
 use quorate::presence::driver::{ClusterDriver, Conditions, Driver as _, Error, Order, Row, Sort};
 
-use crate::call::{self, Class};
+use crate::call;
 use crate::value::{Failure, Value};
 
 /// What is asked of a driver.
@@ -15,8 +15,8 @@ pub(crate) enum Listing {
     Query { conditions: String, sort: String },
     FindOne { conditions: String, sort: String },
     FindByIds(Vec<String>),
-    Insert { room: String, row: String },
-    Persist { room: String, row: String },
+    Insert(String),
+    Persist(String),
     Remove(String),
     Cleanup(String),
     Clear,
@@ -34,44 +34,13 @@ impl Listing {
             "has" => Self::Has(word()),
             "query" => Self::Query { conditions: word(), sort: word() },
             "findOne" => Self::FindOne { conditions: word(), sort: word() },
-            "insert" => Self::Insert { room: word(), row: word() },
-            "persist" => Self::Persist { room: word(), row: word() },
+            "insert" => Self::Insert(word()),
+            "persist" => Self::Persist(word()),
             "remove" => Self::Remove(word()),
             "cleanup" => Self::Cleanup(word()),
             "clear" => Self::Clear,
             _ => return None,
         })
-    }
-
-    pub(crate) const fn class(&self) -> Class {
-        match self {
-            Self::Has(_) | Self::Query { .. } | Self::FindOne { .. } | Self::FindByIds(_) => {
-                Class::Read
-            }
-            Self::Insert { .. } | Self::Persist { .. } | Self::Remove(_) => Class::Room,
-            Self::Cleanup(_) | Self::Clear => Class::Write,
-        }
-    }
-
-    /// Gives the room whose row it writes, if it is only one.
-    pub(crate) fn room(&self) -> Option<&str> {
-        match self {
-            Self::Insert { room, .. } | Self::Persist { room, .. } | Self::Remove(room) => {
-                Some(room)
-            }
-            Self::Has(_)
-            | Self::Query { .. }
-            | Self::FindOne { .. }
-            | Self::FindByIds(_)
-            | Self::Cleanup(_)
-            | Self::Clear => None,
-        }
-    }
-
-    /// Tells whether it is to be done once more after a failure with this code.
-    pub(crate) fn may_repeat(&self, code: &str) -> bool {
-        let is_undone = code == "TRYAGAIN" || code == "CLUSTERDOWN";
-        is_undone || code == "UNKNOWN" && !matches!(self, Self::Insert { .. })
     }
 
     /// Does it.
@@ -97,8 +66,8 @@ impl Listing {
                 let row = |room: &String| found.get(room).map_or(Value::Null, text);
                 Value::Array(rooms.iter().map(row).collect())
             }
-            Self::Insert { row, .. } => Value::Boolean(driver.insert(&Row::parse(row)?).await?),
-            Self::Persist { row, .. } => Value::Boolean(driver.persist(&Row::parse(row)?).await?),
+            Self::Insert(row) => Value::Boolean(driver.insert(&Row::parse(row)?).await?),
+            Self::Persist(row) => Value::Boolean(driver.persist(&Row::parse(row)?).await?),
             Self::Remove(room) => Value::Boolean(driver.remove(&room).await?),
             Self::Cleanup(process) => Value::number(driver.cleanup(&process).await?),
             Self::Clear => {
