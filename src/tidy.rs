@@ -90,7 +90,8 @@ const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 70;
 
 /// Where files are looked for; the rest of the tree is made by tools.
-const ROOTS: &[&str] = &["src", "cluster-tests", "benches", "bindings", "config", ".ci", ""];
+const ROOTS: &[&str] =
+    &["src", "cluster-tests", "benches", "bindings", "config", "examples", ".ci", ""];
 const LEFT_OUT: &[&str] = &["target", "node_modules", ".git", "Cargo.lock", "package-lock.json"];
 
 /// One file: its path from the root of the tree, with `/`, and its text.
@@ -136,7 +137,7 @@ fn check(sources: &[Source]) -> Vec<Finding> {
 
 fn check_text(source: &Source, report: &mut impl FnMut(usize, String)) {
     let path = source.path.as_str();
-    let roots = ["src/", "cluster-tests/", "benches/", "bindings/"];
+    let roots = ["src/", "cluster-tests/", "benches/", "bindings/", "examples/"];
     let has_header_rule = roots.iter().any(|root| path.starts_with(root));
     let starts = HEADERS.iter().find(|(end, _)| path.ends_with(end)).map(|(_, starts)| *starts);
     if let (true, Some(starts)) = (has_header_rule, starts) {

@@ -21,7 +21,7 @@ use crate::ids::{NodeId, SessionId};
 
 /// How often the locks are looked at.
 pub(super) const LOOK: Duration = Duration::from_millis(25);
-/// After how long a death is told again.
+/// After how long a death is told again to the same leader.
 const AGAIN: Duration = Duration::from_millis(500);
 /// How many of the gone are remembered.
 const GONE_MAX: usize = 1024;
@@ -72,11 +72,11 @@ async fn end(shared: &Shared, session: SessionId, is_durable: bool) {
 pub(super) async fn run(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told: BTreeMap<SessionId, Instant> = BTreeMap::new();
+    let mut told: BTreeMap<SessionId, (NodeId, Instant)> = BTreeMap::new();
     loop {
         ticks.tick().await;
         let open = shared.state.sessions().borrow().clone();
-        told.retain(|session, at| open.contains_key(session) && at.elapsed() < AGAIN);
+        told.retain(|session, (_, at)| open.contains_key(session) && at.elapsed() < AGAIN);
         let dead = look(&shared, &open);
         shared.deaths.dead.send_if_modified(|known| {
             let now: BTreeSet<NodeId> = dead.iter().map(|(_, node, _)| *node).collect();
@@ -85,12 +85,20 @@ pub(super) async fn run(shared: Arc<Shared>) {
             is_new
         });
         for (session, _, is_durable) in dead {
-            let is_halted = shared.is_leader() && !shared.is_led();
-            if is_halted || told.contains_key(&session) {
+            let is_leader = shared.is_leader();
+            let leader =
+                if is_leader { Some(shared.node) } else { shared.leader().map(|(id, _)| id) };
+            // A leader that was elected since, as after the death of the last one, hears of it at once.
+            let Some(leader) =
+                leader.filter(|id| told.get(&session).is_none_or(|(to, _)| to != id))
+            else {
+                continue;
+            };
+            if is_leader && !shared.is_led() {
                 continue;
             }
-            told.insert(session, Instant::now());
-            if shared.is_leader() {
+            told.insert(session, (leader, Instant::now()));
+            if is_leader {
                 end(&shared, session, is_durable).await;
             } else {
                 tell(&shared, session, is_durable).await;
