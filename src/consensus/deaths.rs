@@ -1,4 +1,4 @@
-//! Ends the sessions of processes that are proven dead, at once and not after `session_timeout`.
+//! Ends the sessions of processes that are proven dead, at once and not after `session_timeout`, and succeeds a leader that is.
 //!
 //! Owns the look at the locks of this host, and telling this node and the leader, who may run on another. Invariant: what is told is a
 //! session whose process has surely ended; the lock is taken before a session is opened, so that a new start of the same
@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::raft::TransferLeaderRequest;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
@@ -84,6 +86,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             *known = now;
             is_new
         });
+        succeed(&shared, &dead).await;
         for (session, _, is_durable) in dead {
             let is_leader = shared.is_leader();
             let leader =
@@ -116,6 +119,32 @@ fn look(shared: &Shared, open: &SessionPeers) -> Vec<(SessionId, NodeId, bool)> 
         }
     }
     dead
+}
+
+/// Stands for election at once, as if it had been handed over, when the leader that this node votes under is dead. Of the voters
+/// that live on this host the first one does, so that they do not split the votes; when it does not win, since it is stopped or
+/// has less than others, these stand when their time has come. The term and the log decide as in any election.
+async fn succeed(shared: &Shared, dead: &[(SessionId, NodeId, bool)]) {
+    let is_dead = |id: &NodeId| dead.iter().any(|(_, node, _)| node == id);
+    let raft = shared.raft();
+    let (vote, leader) = {
+        let metrics = raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        (metrics.vote, metrics.current_leader)
+    };
+    let voters = shared.voters();
+    let is_majority_alive = voters.iter().filter(|id| !is_dead(id)).count() > voters.len() / 2;
+    let lives_here =
+        |id: &NodeId| *id == shared.node || shared.links.host.evidence(*id) == Evidence::Alive;
+    if leader.is_some_and(|leader| is_dead(&leader))
+        && is_majority_alive
+        && voters.iter().find(|id| lives_here(id)) == Some(&shared.node)
+    {
+        tracing::info!(?leader, "the leader is proven dead: standing for election");
+        let handed_over = TransferLeaderRequest::new(vote, shared.node, None);
+        // A stopped engine is reported where it stops.
+        let _stopped = raft.handle_transfer_leader(handed_over).await;
+    }
 }
 
 async fn tell(shared: &Shared, session: SessionId, is_durable: bool) {

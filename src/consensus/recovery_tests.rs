@@ -270,6 +270,26 @@ async fn the_session_of_a_dead_process_ends_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_that_is_proven_dead_is_succeeded_at_once_and_its_session_ends() {
+    let world = World::new();
+    let nodes = world.nodes(3).await;
+    let leader = nodes[0].consensus.status().leader.unwrap();
+    let (dead, alive): (Vec<_>, Vec<_>) = nodes.iter().partition(|n| n.candidate.node == leader);
+    write(dead[0], "before", "v").await.unwrap();
+    world.kill(dead[0]);
+    let killed = Instant::now();
+    for node in &alive {
+        write(node, "after", "v").await.unwrap();
+    }
+    until("the end of the session", || alive.iter().all(|n| n.consensus.status().sessions == 2))
+        .await;
+    // Less than any of them waits for a leader that is only silent.
+    assert!(killed.elapsed() < Duration::from_millis(200), "{:?}", killed.elapsed());
+    assert_eq!(read(alive[0], "before").await, bulk("v"));
+    assert!(alive.iter().all(|node| epoch(node) == 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_on_another_host_is_told_of_a_death() {
     let network = MemoryNetwork::new(1);
     let host = MemoryHost::default();
