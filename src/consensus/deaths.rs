@@ -25,6 +25,8 @@ use crate::ids::{NodeId, SessionId};
 pub(super) const LOOK: Duration = Duration::from_millis(25);
 /// After how long a death is told again to the same leader.
 const AGAIN: Duration = Duration::from_millis(500);
+/// How often this process makes its own lock file young.
+const RENEW: Duration = Duration::from_secs(3600);
 /// How many of the gone are remembered.
 const GONE_MAX: usize = 1024;
 
@@ -75,8 +77,13 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told: BTreeMap<SessionId, (NodeId, Instant)> = BTreeMap::new();
+    let mut renewed = Instant::now();
     loop {
         ticks.tick().await;
+        if renewed.elapsed() > RENEW {
+            renewed = Instant::now();
+            shared.links.host.renew();
+        }
         let open = shared.state.sessions().borrow().clone();
         told.retain(|session, (_, at)| open.contains_key(session) && at.elapsed() < AGAIN);
         let dead = look(&shared, &open);

@@ -8,7 +8,7 @@
 //! renamed; one of another boot, or of another machine on a shared disk, proves nothing.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -65,6 +65,17 @@ impl LockFile {
 
     pub(super) fn evidence(&self, node: NodeId) -> Evidence {
         judge(&path_of(&self.folder, node), &self.boot)
+    }
+
+    /// Writes the first line again, so that the file is young.
+    pub(super) fn renew(&self) -> io::Result<()> {
+        match &mut *self.file.lock() {
+            Some(file) => {
+                file.seek(SeekFrom::Start(0))?;
+                file.write_all(FIRST_LINE.as_bytes())
+            }
+            None => Ok(()),
+        }
     }
 
     pub(super) fn release(&self, is_let_go: bool) {

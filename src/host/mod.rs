@@ -107,6 +107,15 @@ impl Host {
         }
     }
 
+    /// Makes the lock file young, which sweepers of temporary files leave alone; to be done every few hours.
+    pub fn renew(&self) {
+        if let Hold::File(file) = &*self.0
+            && let Err(error) = file.renew()
+        {
+            tracing::warn!(%error, "the lock file of this process could not be renewed");
+        }
+    }
+
     /// Lets the lock go, once the node has stopped for good. One that the others have let go leaves no trace; one that may
     /// still be counted on is from now on known to be dead.
     pub fn release(&self, is_let_go: bool) {

@@ -108,6 +108,23 @@ fn the_long_dead_are_cleared_away_a_day_after_they_were_found() {
 }
 
 #[test]
+fn a_living_process_keeps_its_file_young() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::Folder(folder.path().join("locks"));
+    let (judge, living) =
+        (place.hold(node(1), false).unwrap(), place.hold(node(2), false).unwrap());
+    let path = folder.path().join(format!("locks/{}.lock", node(2)));
+    let before = fs::read(&path).unwrap();
+    age(&path, 100);
+    let old = fs::metadata(&path).unwrap().modified().unwrap();
+    living.renew();
+    assert!(fs::metadata(&path).unwrap().modified().unwrap() > old);
+    assert_eq!((fs::read(&path).unwrap(), judge.evidence(node(2))), (before, Evidence::Alive));
+    drop(living);
+    assert_eq!(judge.evidence(node(2)), DEAD);
+}
+
+#[test]
 fn a_file_of_another_boot_or_of_nonsense_proves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let place = Place::Folder(folder.path().join("locks"));

@@ -115,8 +115,7 @@ impl fmt::Debug for Engine {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.engine.0.abort();
-        self.tasks.iter().for_each(AbortHandle::abort);
+        self.stop();
     }
 }
 
@@ -224,6 +223,12 @@ impl Membership {
     pub async fn leave(&self) {
         self.set_state(State::Leaving).await;
         tokio::time::sleep(self.gossip_interval.saturating_mul(LEAVE_ROUNDS)).await;
+    }
+
+    /// Ends the gossip, once the node is gone.
+    pub fn stop(&self) {
+        self.engine.0.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 
     /// Waits until the gossip ends on its own, which it never should, and tells why.

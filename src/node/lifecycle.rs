@@ -72,6 +72,7 @@ impl Node {
         tokio::join!(self.0.membership.leave(), self.0.consensus.leave());
         self.0.pubsub.stop().await;
         self.0.consensus.stop().await;
+        self.0.membership.stop();
         self.0.transport.close("leaving").await;
     }
 

@@ -24,8 +24,10 @@ const LOOK_AT_MEMBERS: Duration = Duration::from_millis(50);
 const SURVIVAL_MAX: Duration = Duration::from_secs(3);
 /// How long it may take to give a node up.
 const GIVE_UP_MAX: Duration = Duration::from_secs(5);
-/// How often a member sees to it that its files are there.
-const KEEP_UP: Duration = Duration::from_secs(10);
+/// How often a member looks whether its files are there.
+const LOOK_AT_FILES: Duration = Duration::from_secs(10);
+/// After how long it writes them again all the same: sweepers of temporary files take what is days old, all of it at once.
+const RENEW: Duration = Duration::from_secs(3600);
 
 /// Starts a node and takes it into the cluster of this place.
 pub(super) async fn meet(
@@ -157,7 +159,7 @@ impl Meeting<'_> {
 
     /// Shows a node that is in the cluster to those who come later, for as long as it serves.
     fn show(&self, node: &Node, secret: Option<Secret>) -> Result<(), Error> {
-        self.place.keep_up(node.id(), node.address(), secret.as_ref())?;
+        self.place.show(node.id(), node.address(), secret.as_ref())?;
         tokio::spawn(keep_up(self.place.clone(), node.clone(), secret));
         Ok(())
     }
@@ -170,15 +172,22 @@ async fn give_up(node: &Node) {
 }
 
 async fn keep_up(place: MeetingPlace, node: Node, secret: Option<Secret>) {
-    let mut looks = interval(KEEP_UP);
+    let mut looks = interval(LOOK_AT_FILES);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut shown = Instant::now();
     loop {
-        let is_there = tokio::select! {
-            _ = looks.tick() => place.keep_up(node.id(), node.address(), secret.as_ref()),
+        tokio::select! {
+            _ = looks.tick() => {}
             () = node.ends() => break,
-        };
-        if let Err(error) = is_there {
-            tracing::warn!(%error, "others may not find this process");
+        }
+        let is_there = place.is_shown(node.id(), secret.is_some());
+        let is_due = shown.elapsed() > RENEW || matches!(is_there, Ok(false));
+        if !is_due {
+            continue;
+        }
+        match place.show(node.id(), node.address(), secret.as_ref()) {
+            Ok(()) => shown = Instant::now(),
+            Err(error) => tracing::warn!(%error, "others may not find this process"),
         }
     }
     if let Err(error) = place.withdraw(node.id()) {

@@ -70,21 +70,21 @@ impl MeetingPlace {
         Ok(self.0.write(SECRET, &format!("{}\n", secret.to_text()))?)
     }
 
-    /// Writes what is missing of this member's files and of the secret: folders for temporary files are swept.
-    pub(super) fn keep_up(
+    /// Writes this member's file and the secret, as files that nobody takes for old.
+    pub(super) fn show(
         &self,
         node: NodeId,
         address: SocketAddr,
         secret: Option<&Secret>,
     ) -> Result<(), Error> {
-        let name = file_name(node);
-        if self.0.read(&name)?.is_none() {
-            self.0.write(&name, &format!("{FIRST_LINE}\naddress {address}\n"))?;
-        }
-        match secret {
-            Some(secret) if self.0.read(SECRET)?.is_none() => self.write_secret(secret),
-            Some(_) | None => Ok(()),
-        }
+        self.0.write(&file_name(node), &format!("{FIRST_LINE}\naddress {address}\n"))?;
+        secret.map_or(Ok(()), |secret| self.write_secret(secret))
+    }
+
+    /// Tells whether this member's file is there still, and the secret if it is the one of this place.
+    pub(super) fn is_shown(&self, node: NodeId, has_secret: bool) -> Result<bool, Error> {
+        let is_member_there = self.0.read(&file_name(node))?.is_some();
+        Ok(is_member_there && (!has_secret || self.0.read(SECRET)?.is_some()))
     }
 
     /// Takes a member off the list.

@@ -87,7 +87,7 @@ async fn who_joins_through_one_that_dies_forms_by_itself() {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let dying = ids::NodeId::from_random(7);
     let held = place.locks(None).hold(dying, false).unwrap();
-    place.keep_up(dying, socket.local_addr().unwrap(), None).unwrap();
+    place.show(dying, socket.local_addr().unwrap(), None).unwrap();
     let started = tokio::spawn({
         let folder = folder.clone();
         async move { join(&folder).await }
@@ -112,7 +112,7 @@ async fn who_cannot_join_the_living_gives_up_after_a_while() {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let stopped = ids::NodeId::from_random(7);
     let _held = place.locks(None).hold(stopped, false).unwrap();
-    place.keep_up(stopped, socket.local_addr().unwrap(), None).unwrap();
+    place.show(stopped, socket.local_addr().unwrap(), None).unwrap();
     let config = fit(Config::default(), "game".parse().unwrap(), &place).unwrap();
     let late = meet::meet(&place, &config, Duration::from_millis(300)).await.unwrap_err();
     let text = late.to_string();
@@ -182,9 +182,11 @@ fn a_member_counts_while_its_lock_is_held_and_its_file_comes_back() {
     let secret = place.secret_or_new().unwrap();
     assert!(place.members(&locks).unwrap().is_empty(), "it lives, but is in no cluster");
     for file in ["secret".to_owned(), format!("{node}.member")] {
-        place.keep_up(node, address, Some(&secret)).unwrap();
+        place.show(node, address, Some(&secret)).unwrap();
+        assert!(place.is_shown(node, true).unwrap());
         std::fs::remove_file(place.path().join(file)).unwrap();
-        place.keep_up(node, address, Some(&secret)).unwrap();
+        assert!(!place.is_shown(node, true).unwrap());
+        place.show(node, address, Some(&secret)).unwrap();
         assert_eq!(place.members(&locks).unwrap(), [(node, address)].into());
         assert_eq!(place.secret().unwrap().as_ref(), Some(&secret));
     }
