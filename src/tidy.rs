@@ -153,10 +153,7 @@ fn check_text(source: &Source, report: &mut impl FnMut(usize, String)) {
         }
     }
     if ROOT_DOORS.iter().any(|door| path == *door || path.starts_with(&format!("{door}/"))) {
-        report(
-            1,
-            "a shared error or config invites import cycles; give each room its own".to_owned(),
-        );
+        report(1, "a shared error or config invites cycles; give each room its own".to_owned());
     }
     for (index, line) in source.text.lines().enumerate() {
         if MACHINE_PATHS.iter().any(|start| line.contains(start)) {
