@@ -150,8 +150,8 @@ export interface NodeEvents {
   lost: { cause: "slow" | "link" | "keyspace"; count: number | null };
   /** A responder threw; who asked was told that it declined. */
   responderError: { channel: string; error: unknown };
-  /** The node cannot go on. */
-  stopped: { reason: string };
+  /** The node cannot go on, or could not start. */
+  stopped: { reason: string; wasStarted: boolean };
 }
 
 /** A node for servers that are not Colyseus. Nothing of it but a call under way keeps the event loop alive. */

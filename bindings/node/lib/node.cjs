@@ -21,7 +21,7 @@ const DETAILS = {
   boundTaken: ["session", "node", "count"],
   notificationsLost: ["count"],
   missed: ["count"],
-  stopped: ["reason"],
+  stopped: ["reason", "wasStarted"],
 };
 
 /** A flat list of fields and values as an object without a prototype, so that any name is just a name. */

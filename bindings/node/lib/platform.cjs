@@ -2,8 +2,18 @@
 // Owns: that name. Does not own: what is loaded for it. Invariant: it is the end of the addon's file and package name.
 "use strict";
 
-/** Whether the C library is musl: Node.js tells the version of the other one. */
-const isMusl = () => !process.report.getReport().header.glibcVersionRuntime;
+const { readFileSync } = require("node:fs");
+
+/** Whether the C library is musl. Its `ldd` says so; without one, Node.js tells the version of the other library. */
+const isMusl = () => {
+  try {
+    return readFileSync("/usr/bin/ldd", "latin1").includes("musl");
+  } catch {
+    // A report looks up the names of peers otherwise, which takes its time.
+    process.report.excludeNetwork = true;
+    return !process.report.getReport().header.glibcVersionRuntime;
+  }
+};
 
 const ABI = { linux: () => (isMusl() ? "-musl" : "-gnu"), win32: () => "-msvc" };
 

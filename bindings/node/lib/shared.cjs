@@ -49,7 +49,7 @@ class Shared {
     this.handles = new Set();
     this.lanes = new Map();
     this.responders = new Map();
-    this.events = new EventEmitter();
+    this.events = new EventEmitter().setMaxListeners(0);
     this.number = 0;
     this.left = undefined;
     this.isGone = false;
@@ -106,13 +106,26 @@ class Shared {
     try {
       if (kind === MESSAGE) this.lanes.get(number)?.onMessage(...value);
       else if (kind === LOST) this.lanes.get(number)?.onLost(...value);
-      else if (kind === EVENT) this.events.emit("event", ...value);
+      else if (kind === EVENT) this.happened(...value);
       else if (kind === REQUEST) this.responders.get(number)?.(...value);
     } catch (error) {
       process.nextTick(() => {
         throw error;
       });
     }
+  }
+
+  /** Tells programs what has happened to the node. One that has stopped, or could not start, is not shared with anybody new. */
+  happened(name, ...details) {
+    if (name === "stopped") {
+      this.forget();
+      if (details[1]) process.emitWarning(`the node of this process has stopped: ${details[0]}`, "QuorateWarning");
+    }
+    this.events.emit("event", name, ...details);
+  }
+
+  forget() {
+    if (nodes.get(this.key) === this) nodes.delete(this.key);
   }
 
   /** Leaves the cluster once nobody uses the node any more. */
@@ -129,7 +142,7 @@ class Shared {
   /** Ends what is under way, hands over, leaves. */
   leave() {
     this.left ??= (async () => {
-      if (nodes.get(this.key) === this) nodes.delete(this.key);
+      this.forget();
       await this.settle([...this.handles]);
       await within(LEAVE_MAX_MS, this.ask((call) => this.native.leave(call)));
       this.isGone = true;

@@ -23,7 +23,7 @@ use crate::lane::{self, Job, Stage};
 use crate::listen::{self, Asked, Ear};
 use crate::listing::Listing;
 use crate::options::{self, Way};
-use crate::port::Port;
+use crate::port::{Item, Kind as ItemKind, Port};
 use crate::runtime::runtime;
 use crate::value::{self, Failure, Value};
 
@@ -223,12 +223,14 @@ async fn start(config: quorate::Config, way: Way, stage: watch::Sender<Stage>, p
     };
     let reached = match node {
         Ok(node) => {
-            tokio::spawn(listen::tell(node.clone(), port));
+            tokio::spawn(listen::tell(node.clone(), Arc::clone(&port)));
             stage.send_replace(Stage::Joining(node.clone()));
             node.ready().await;
             Stage::Ready(node)
         }
         Err((is_configuration, text)) => {
+            let value = listen::stopped(text.clone(), false);
+            port.put([Item { kind: ItemKind::Event, to: 0, value }]);
             Stage::Failed(Failure::new(if is_configuration { "CONFIG" } else { "START" }, text))
         }
     };

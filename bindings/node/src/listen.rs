@@ -126,7 +126,7 @@ fn count(count: u64) -> Value {
 /// Tells JavaScript what happens to its node.
 pub(crate) async fn tell(node: Node, port: Arc<Port>) {
     let mut events = node.events();
-    let mut stopped = pin!(node.stopped());
+    let mut failed = pin!(node.stopped());
     let put = |value| port.put([Item { kind: ItemKind::Event, to: 0, value }]);
     loop {
         tokio::select! {
@@ -134,13 +134,18 @@ pub(crate) async fn tell(node: Node, port: Arc<Port>) {
                 Some(event) => put(event_value(&event)),
                 None => return,
             },
-            why = &mut stopped => {
-                put(Value::Array(vec![Value::text("stopped"), Value::text(why)]));
+            why = &mut failed => {
+                put(stopped(why, true));
                 return;
             }
         }
         port.room().await;
     }
+}
+
+/// The event that a node cannot go on, or could not start.
+pub(crate) fn stopped(why: String, was_started: bool) -> Value {
+    Value::Array(vec![Value::text("stopped"), Value::text(why), Value::Boolean(was_started)])
 }
 
 fn event_value(event: &Event) -> Value {

@@ -37,10 +37,13 @@ test("no signal is handled", async () => {
   assert.deepEqual(await run(program), { code: "SIGTERM", out: "0,0,0", err: "" });
 });
 
-test("what cannot start rejects", async () => {
+test("what cannot start rejects, and may be tried again", async () => {
   const program = `import { createSocket } from "node:dgram";
     const s = createSocket("udp4"); await new Promise((r) => s.bind(0, "127.0.0.1", r));
-    const p = new ClusterPresence({ alone: true, listen: "127.0.0.1:" + s.address().port });
-    s.unref(); await p.get("a").catch((error) => console.log(error.code)); console.log((await p.set("a", 1)).code);`;
-  assert.deepEqual(await run(program), { code: 0, out: "CONFIG\nCONFIG", err: "" });
+    const options = { alone: true, listen: "127.0.0.1:" + s.address().port };
+    const p = new ClusterPresence(options);
+    await p.get("a").catch((error) => console.log(error.code)); console.log((await p.set("a", 1)).code);
+    await new Promise((r) => s.close(r));
+    console.log(await new ClusterPresence(options).set("a", 1));`;
+  assert.deepEqual(await run(program), { code: 0, out: "CONFIG\nCONFIG\nnull", err: "" });
 });
