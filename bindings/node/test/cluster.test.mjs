@@ -45,6 +45,18 @@ test("three processes are one presence", async (t) => {
     assert.equal(await one.call("node.request", "work", "done"), `done from ${pid}`);
     await assert.rejects(one.call("node.request", "nobody", "?"), { code: "NORESPONDERS" });
   });
+  await t.test("a process that was only stopped fails no call and has back what it had bound", async () => {
+    await three.call("bind", "mine", "1");
+    const writes = Array.from({ length: 20 }, (_, at) => three.call("presence.hset", "stalled", String(at), "1"));
+    three.child.kill("SIGSTOP");
+    await until("its session to end", async () => (await one.call("presence.get", "mine")) === null);
+    assert.equal(await two.call("presence.set", "meanwhile", "1"), null);
+    three.child.kill("SIGCONT");
+    await Promise.all(writes);
+    assert.equal(await one.call("presence.hlen", "stalled"), 20);
+    await until("what it had bound", async () => (await one.call("presence.get", "mine")) === "1");
+    assert.equal(await three.call("presence.get", "meanwhile"), "1");
+  });
   await t.test("what a killed process had bound is gone, the rest stays", async () => {
     await three.call("bind", "bound", "1");
     await three.call("presence.set", "stays", "1");
