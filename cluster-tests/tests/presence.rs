@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cluster_tests::failure::Outcome;
 use cluster_tests::presence::ground::{Ground, Nodes, shut};
 use cluster_tests::presence::{all, clustered, redis};
-use cluster_tests::process::{RedisServer, redis_server};
+use cluster_tests::process::{Cluster, RedisServer, redis_server};
 use quorate::presence::{LocalPresence, Presence, RedisConfig};
 
 struct Report {
@@ -110,6 +110,24 @@ async fn on_redis(report: &mut Report, program: &Path) -> Outcome {
     Ok(())
 }
 
+/// A presence that knows only Redis, at the doors of three nodes.
+async fn on_doors(report: &mut Report) -> Outcome {
+    let patiently = Cluster::start_with(3, |_, options, folder| {
+        let file = folder.join("patient.toml");
+        std::fs::write(&file, "[pubsub]\ncount_timeout = \"5s\"\n")?;
+        options.more.extend(["--config".to_owned(), file.display().to_string()]);
+        Ok(())
+    });
+    let cluster = patiently.await?;
+    let mut presences = Vec::new();
+    for address in cluster.resp() {
+        presences.extend(redis::presences(&redis::at(address), 1)?);
+    }
+    let ground = Ground::new("door", presences)?;
+    report.suite(&ground).await;
+    Ok(())
+}
+
 async fn run(report: &mut Report) {
     let local = on_local(report).await;
     let cluster = on_cluster(report).await;
@@ -122,7 +140,9 @@ async fn run(report: &mut Report) {
             Ok(())
         }
     };
-    for (name, outcome) in [("local", local), ("cluster", cluster), ("redis", redis)] {
+    let doors = on_doors(report).await;
+    let all = [("local", local), ("cluster", cluster), ("redis", redis), ("door", doors)];
+    for (name, outcome) in all {
         if outcome.is_err() {
             report.add(name, &outcome);
         }

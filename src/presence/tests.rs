@@ -9,6 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
+use super::asked::Parsed;
+use super::patience::Patience;
 use super::{Asked, ClusterPresence, Config, Error, LocalPresence, Presence, Queue, Subscription};
 use crate::command::{Command, Reply};
 use crate::node::bind::{Bind, BindTo};
@@ -51,6 +53,54 @@ async fn a_wait_ends_with_its_time_or_its_caller_and_leaves_no_place() {
     assert!(timeout(Duration::from_millis(50), presence.brpop(&["l"], None)).await.is_err());
     assert_eq!(presence.rpush("l", vec!["e".into()]).await, Ok(1), "nobody waits");
     assert_eq!(presence.brpop(&["m", "l"], None).await, Ok(Some(("l".into(), "e".into()))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_in_which_the_process_was_stopped_costs_no_patience() {
+    let mut patience = Patience::new(Duration::from_secs(2));
+    patience.watch(tokio::time::advance(Duration::from_secs(60))).await;
+    assert!(patience.spent() <= Duration::from_millis(500), "{:?}", patience.spent());
+    assert!(patience.again().await, "a stall is no reason to give up");
+    let begun = tokio::time::Instant::now();
+    assert_eq!(patience.bound(std::future::pending::<()>()).await, None);
+    assert!(begun.elapsed() < Duration::from_secs(2) && !patience.again().await);
+    patience.watch(tokio::time::sleep(Duration::from_secs(60))).await;
+    assert!(patience.spent() >= Duration::from_secs(60), "time in which it ran does count");
+}
+
+#[test]
+fn only_what_leaves_the_same_behind_may_be_done_twice() {
+    let words = |text: &str| text.split(' ').map(|word| word.to_owned().into()).collect::<Vec<_>>();
+    let parsed = |asked: &Asked| Parsed::new(asked, 64, |_| false).unwrap();
+    for (text, may_repeat) in [
+        ("GET k", true),
+        ("SET k v", true),
+        ("set k v", true),
+        ("SET k v NX", false),
+        ("SET k v GET", false),
+        ("HSET k f v", true),
+        ("HSETNX k f v", false),
+        ("HDEL k f", true),
+        ("DEL k", true),
+        ("INCR k", false),
+        ("HINCRBY k f 1", false),
+        ("RPUSH k v", false),
+        ("RPOP k", false),
+        ("SPOP k", false),
+    ] {
+        assert_eq!(parsed(&Asked::one(words(text))).is_repeatable, may_repeat, "{text}");
+        let both = Asked::transaction(vec![words("EXPIRE k 1"), words(text)]);
+        assert_eq!(parsed(&both).is_repeatable, may_repeat, "EXPIRE and {text}");
+    }
+    let refused =
+        parsed(&Asked::transaction(vec![words("GET"), words("GET k"), words("EXPIRE k x")]));
+    let Reply::Array(replies) = refused.complete(Reply::Array(vec![Reply::Nil])) else {
+        panic!("a transaction has an array");
+    };
+    let is_error = |reply: &Reply| matches!(reply, Reply::Error(_));
+    assert_eq!(replies.iter().map(is_error).collect::<Vec<_>>(), [true, false, true]);
+    let long = Asked::one(vec!["SET".into(), "k".repeat(65).into(), "v".into()]);
+    assert!(Parsed::new(&long, 64, |_| false).unwrap_err().to_string().contains("65 bytes"));
 }
 
 #[tokio::test]

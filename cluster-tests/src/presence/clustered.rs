@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use super::ground::{Nodes, PATIENCE};
 use super::{Ground, gives, refused, same, told, value, values};
 use crate::failure::{Failure, Outcome};
+use crate::process::wait_for;
 
 /// Runs a check by its number; none when there is no such check.
 pub async fn run(number: usize, nodes: &Nodes, ground: &Ground) -> Option<(&'static str, Outcome)> {
@@ -20,8 +21,48 @@ pub async fn run(number: usize, nodes: &Nodes, ground: &Ground) -> Option<(&'sta
         1 => ("calls_wait_for_their_node", early(nodes, ground).await),
         2 => ("a_stopped_node_ends_its_presence", stopped(nodes).await),
         3 => ("a_key_above_the_limit_is_refused", long_key(ground).await),
+        4 => ("a_leader_that_leaves_fails_no_call", leader_leaves().await),
         _ => return None,
     })
+}
+
+/// Counts on two nodes while the third, which formed the cluster, leaves.
+async fn leader_leaves() -> Outcome {
+    let mut own = Nodes::start(3).await?;
+    let presences = own.presences();
+    let first = own.nodes.remove(0);
+    let counted = |number: usize| {
+        let presence = presences.get(number).cloned();
+        async move {
+            let presence = presence.ok_or_else(|| Failure::new("three presences"))?;
+            for _ in 0..300 {
+                presence.incr("n").await.map_err(told)?;
+                presence.hset("h", "f", value("v")).await.map_err(told)?;
+                presence.hget("h", "f").await.map_err(told)?;
+            }
+            Ok::<_, Failure>(())
+        }
+    };
+    let left = async {
+        let seen = || async {
+            let count = presences.get(1).ok_or_else(|| Failure::new("none"))?.get("n").await;
+            match count.map_err(told)? {
+                Some(_) => Ok(()),
+                None => Err(Failure::new("nothing is counted yet")),
+            }
+        };
+        wait_for("the first count", PATIENCE, seen).await?;
+        first.leave().await;
+        Ok::<_, Failure>(())
+    };
+    let (one, two, left) = tokio::join!(counted(1), counted(2), left);
+    one?;
+    two?;
+    left?;
+    let count = presences.get(2).ok_or_else(|| Failure::new("none"))?.get("n").await;
+    same("each was counted once", count.map_err(told)?, Some(value("600")))?;
+    own.leave().await;
+    Ok(())
 }
 
 async fn bound(nodes: &Nodes, ground: &Ground) -> Outcome {
