@@ -15,7 +15,7 @@ pub struct Asked {
     pub(super) is_transaction: bool,
 }
 
-/// The commands that leave the same behind when they are done twice in a row.
+/// The commands that write and leave the same behind when they are done twice in a row.
 const REPEATABLE: &[&[u8]] = &[
     b"set", b"setex", b"psetex", b"mset", b"del", b"unlink", b"expire", b"pexpire", b"persist",
     b"hset", b"hmset", b"hdel", b"sadd", b"srem",
@@ -69,7 +69,6 @@ impl Parsed {
         if !asked.is_transaction {
             let words = asked.commands.first().map_or(&[][..], Vec::as_slice);
             let request = Request::One(operation(words)?);
-            let is_repeatable = is_repeatable || !request.is_write();
             return Ok(Self { request, is_repeatable, refused });
         }
         for (place, words) in asked.commands.iter().enumerate() {
@@ -79,7 +78,6 @@ impl Parsed {
             }
         }
         let request = Request::Transaction { watched: Vec::new(), operations };
-        let is_repeatable = is_repeatable || !request.is_write();
         Ok(Self { request, is_repeatable, refused })
     }
 
@@ -112,12 +110,14 @@ pub(super) fn parse(words: &[Bytes], key_max: usize) -> Result<Command, command:
     Ok(command)
 }
 
-/// Tells whether a command that writes leaves the same behind when it is done twice in a row.
+/// Tells whether a command leaves the same behind when it is done twice in a row.
 pub(super) fn is_repeatable(words: &[Bytes]) -> bool {
     let Some(name) = words.first() else {
         return true;
     };
-    // SET with options may depend on what was there.
-    let is_plain = !name.eq_ignore_ascii_case(b"set") || words.len() == 3;
-    is_plain && REPEATABLE.iter().any(|known| name.eq_ignore_ascii_case(known))
+    if REPEATABLE.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+        // SET with options may depend on what was there.
+        return !name.eq_ignore_ascii_case(b"set") || words.len() == 3;
+    }
+    table::resolve(words).is_ok_and(|spec| spec.has("readonly"))
 }

@@ -59,12 +59,7 @@ impl fmt::Debug for RedisPresence {
 
 /// Whether one of them must not be done twice, so that its connection is to be known to live.
 fn must_live(asked: &[&Asked]) -> bool {
-    !asked.iter().all(|asked| asked.commands.iter().all(|words| may_repeat(words)))
-}
-
-fn may_repeat(words: &[Bytes]) -> bool {
-    let is_read = crate::command::table::resolve(words).is_ok_and(|spec| spec.has("readonly"));
-    is_read || is_repeatable(words)
+    !asked.iter().all(|asked| asked.commands.iter().all(|words| is_repeatable(words)))
 }
 
 impl RedisPresence {
