@@ -10,10 +10,10 @@
  * @typedef {object} Handle
  * @property {() => Promise<void>} ready resolves when the node is in sync and serves
  * @property {(roomId: string) => Promise<boolean>} driverHas
- * @property {(conditions: string, sort: string) => Promise<string[]>} driverQuery rows as JSON, in order; `conditions` is a
+ * @property {(conditions: string, sort: string) => Promise<string>} driverQuery rows as one JSON array, in order; `conditions` is a
  *   JSON object, `sort` a JSON array of `[field, 1 | -1]`
  * @property {(conditions: string, sort: string) => Promise<string | null>} driverFindOne the first row of that
- * @property {(roomIds: string[]) => Promise<Array<string | null>>} driverFindByIds rows in the order asked
+ * @property {(roomIds: string[]) => Promise<string>} driverFindByIds a JSON array of rows and `null`, in the order asked
  * @property {(roomId: string, row: string) => Promise<boolean>} driverInsert true when the room was not listed before
  * @property {(roomId: string, row: string) => Promise<void>} driverPersist
  * @property {(roomId: string) => Promise<boolean>} driverRemove true when the room was listed
@@ -36,8 +36,7 @@ const DEFAULTS = Object.entries({
 });
 
 /** A row as they give it. */
-function listing(json) {
-  const row = JSON.parse(json);
+function listing(row) {
   for (const [name, value] of DEFAULTS) if (!(name in row)) row[name] = value;
   if (!("createdAt" in row)) row.createdAt = new Date();
   return row;
@@ -77,29 +76,28 @@ class ClusterDriver {
     return rest.length === 0 ? rows : rows.filter((row) => rest.every((name) => isUndefined(row, name)));
   }
 
-  /** The rows as JSON. One that is asked for by its id, as lobbies do, is looked up and not looked for. */
+  /** The rows as they are stored. One that is asked for by its id, as lobbies do, is looked up and not looked for. */
   async rows(conditions, asked, sort) {
-    if (typeof conditions.roomId !== "string") return this.handle.driverQuery(asked, order(sort));
+    if (typeof conditions.roomId !== "string") return JSON.parse(await this.handle.driverQuery(asked, order(sort)));
     const row = await this.handle.driverFindOne(asked, order(sort));
-    return row === null ? [] : [row];
+    return row === null ? [] : [JSON.parse(row)];
   }
 
   async findOne(conditions = {}, sort) {
     if (conditions.roomId !== undefined) {
-      const [row] = await this.handle.driverFindByIds([`${conditions.roomId}`]);
-      return row === null ? undefined : this.row(row);
+      return (await this.findByIds([conditions.roomId])).get(conditions.roomId);
     }
     const [asked, rest] = this.split(conditions);
     if (asked === undefined) return undefined;
     if (rest.length > 0) return (await this.query(conditions, sort))[0];
     const row = await this.handle.driverFindOne(asked, order(sort));
-    return row === null ? undefined : this.row(row);
+    return row === null ? undefined : this.row(JSON.parse(row));
   }
 
   async findByIds(roomIds) {
     const found = new Map();
     if (roomIds.length === 0) return found;
-    const rows = await this.handle.driverFindByIds(roomIds.map(String));
+    const rows = JSON.parse(await this.handle.driverFindByIds(roomIds.map(String)));
     for (const [index, row] of rows.entries()) if (row !== null) found.set(roomIds[index], this.row(row));
     return found;
   }
@@ -144,8 +142,8 @@ class ClusterDriver {
   }
 
   /** A stored row, as the Colyseus that uses this driver expects it: only those that know `boot` take plain objects. */
-  row(json) {
-    return this.booted ? listing(json) : new RoomData(JSON.parse(json), this.handle);
+  row(row) {
+    return this.booted ? listing(row) : new RoomData(row, this.handle);
   }
 
   /** The conditions that the addon checks, and the names of those that ask for a field to be undefined. */

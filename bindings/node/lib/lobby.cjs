@@ -33,7 +33,7 @@ class Lobby {
   }
 
   async look() {
-    for (const row of await this.presence.handle.driverQuery("{}", "[]")) this.known.add(JSON.parse(row).roomId);
+    for (const row of JSON.parse(await this.presence.handle.driverQuery("{}", "[]"))) this.known.add(row.roomId);
   }
 
   /** A room of this process is shown to lobbies, or no more. */
@@ -50,7 +50,7 @@ class Lobby {
     if (this.presence.subscriptions.listenerCount(LOBBY) === 0) return this.known.clear();
     const rooms = [...this.known];
     if (rooms.length === 0) return undefined;
-    const rows = await this.presence.handle.driverFindByIds(rooms);
+    const rows = JSON.parse(await this.presence.handle.driverFindByIds(rooms));
     for (const [index, room] of rooms.entries()) {
       if (rows[index] !== null || !this.known.delete(room)) continue;
       // What a callback throws is uncaught, as with any message.

@@ -12,7 +12,6 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use quorate::Node;
-use quorate::node::bind::{Bind, BindTo};
 use quorate::presence::driver::ClusterDriver;
 use quorate::presence::{self, ClusterPresence};
 use quorate::pubsub::Subscriber;
@@ -86,7 +85,7 @@ pub(crate) async fn run(
     let mut held = VecDeque::new();
     let port = Arc::clone(&ear.port);
     let Some(node) = ready(&mut stage, &mut inbox, &mut held, &port).await else { return };
-    let presence = match ClusterPresence::with(node.clone(), &presence_config()) {
+    let presence = match ClusterPresence::with(node.clone(), &presence::Config::default()) {
         Ok(presence) => presence,
         Err(error) => {
             return refuse(&Failure::new("CONFIG", error.to_string()), held, &mut inbox, &port)
@@ -185,14 +184,6 @@ async fn refuse(
     while let Some(job) = inbox.recv().await {
         fail(job);
     }
-}
-
-/// What a game process writes there is of use only as long as it lives: how many rooms and players it has, and which of its
-/// sessions belong to whom. The driver binds its rows itself.
-fn presence_config() -> presence::Config {
-    let bind = |key: &str| Bind { key: key.to_owned(), to: BindTo::Node };
-    let bind = vec![bind("roomcount"), bind("colyseus:user-rooms:*")];
-    presence::Config { bind, ..presence::Config::default() }
 }
 
 impl Lane {

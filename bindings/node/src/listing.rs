@@ -3,6 +3,7 @@
 //! Owns the step from its calls to the crate's driver. Which rooms are wanted, in which order, whose they are, and what is tried
 //! again is decided there. Invariant: what is no row, condition or order is refused with the crate's own words.
 
+use bytes::{BufMut, Bytes, BytesMut};
 use quorate::presence::driver::{ClusterDriver, Conditions, Driver as _, Error, Order, Row, Sort};
 
 use crate::call;
@@ -55,7 +56,7 @@ impl Listing {
             Self::Query { conditions, sort } => {
                 let (conditions, sort) = (Conditions::parse(&conditions)?, order(&sort)?);
                 let rows = driver.query(&conditions, &sort).await?;
-                Value::Array(rows.iter().map(text).collect())
+                Value::Text(list(rows.iter().map(Some)))
             }
             Self::FindOne { conditions, sort } => {
                 let (conditions, sort) = (Conditions::parse(&conditions)?, order(&sort)?);
@@ -63,8 +64,7 @@ impl Listing {
             }
             Self::FindByIds(rooms) => {
                 let found = driver.find_by_ids(&rooms).await?;
-                let row = |room: &String| found.get(room).map_or(Value::Null, text);
-                Value::Array(rooms.iter().map(row).collect())
+                Value::Text(list(rooms.iter().map(|room| found.get(room))))
             }
             Self::Insert(row) => Value::Boolean(driver.insert(&Row::parse(row)?).await?),
             Self::Persist(row) => Value::Boolean(driver.persist(&Row::parse(row)?).await?),
@@ -76,6 +76,19 @@ impl Listing {
             }
         })
     }
+}
+
+/// Makes rows one JSON array, which JavaScript reads in one step; what is not there is `null`.
+fn list<'a>(rows: impl Iterator<Item = Option<&'a Row>>) -> Bytes {
+    let mut text = BytesMut::from(&b"["[..]);
+    for (at, row) in rows.enumerate() {
+        if at > 0 {
+            text.put_u8(b',');
+        }
+        text.put_slice(row.map_or("null", Row::json).as_bytes());
+    }
+    text.put_u8(b']');
+    text.freeze()
 }
 
 /// Reads an order as an array of `[field, 1 | -1]`.
