@@ -32,32 +32,54 @@ fn place(bytes: &Bytes) -> Place {
     (bytes.as_ptr().addr(), bytes.len())
 }
 
+impl Entry {
+    fn read(field: Bytes, value: Bytes) -> Self {
+        let row = Row::parse(value.clone()).ok();
+        Self { field, value, row }
+    }
+}
+
 impl Cache {
     /// Takes the fields and values of the hash as they are now, and gives their rows in that order.
     pub(super) fn rows(
         &mut self,
-        pairs: impl Iterator<Item = (Bytes, Bytes)>,
+        mut pairs: impl Iterator<Item = (Bytes, Bytes)>,
     ) -> impl Iterator<Item = &Row> {
-        let mut before: Vec<Option<Entry>> =
-            std::mem::take(&mut self.entries).into_iter().map(Some).collect();
-        let mut moved: Option<BTreeMap<Place, usize>> = None;
-        for (at, (field, value)) in pairs.enumerate() {
-            let same_place = before.get(at).and_then(Option::as_ref);
-            let entry = match same_place {
-                Some(entry) if place(&entry.value) == place(&value) => before[at].take(),
+        let (mut at, mut moved) = (0usize, None);
+        for (field, value) in pairs.by_ref() {
+            match self.entries.get_mut(at) {
+                Some(entry) if place(&entry.value) == place(&value) => {}
                 // It was written anew.
-                Some(entry) if entry.field == field => None,
+                Some(entry) if entry.field == field => *entry = Entry::read(field, value),
                 _ => {
-                    let moved = moved.get_or_insert_with(|| places(&before));
-                    moved.get(&place(&value)).and_then(|at| before.get_mut(*at)?.take())
+                    moved = Some((field, value));
+                    break;
                 }
-            };
-            self.entries.push(entry.unwrap_or_else(|| {
-                let row = Row::parse(value.clone()).ok();
-                Entry { field, value, row }
-            }));
+            }
+            at = at.saturating_add(1);
+        }
+        let before = self.entries.split_off(at);
+        if let Some(moved) = moved {
+            self.rearrange(before, std::iter::once(moved).chain(pairs));
         }
         self.entries.iter().filter_map(|entry| entry.row.as_ref())
+    }
+
+    /// Puts entries behind those that are kept, taken from those that stood there before as far as they did.
+    fn rearrange(&mut self, before: Vec<Entry>, pairs: impl Iterator<Item = (Bytes, Bytes)>) {
+        let mut before: Vec<Option<Entry>> = before.into_iter().map(Some).collect();
+        let places = places(&before);
+        for (at, (field, value)) in pairs.enumerate() {
+            let here = before.get_mut(at);
+            let here = here.filter(|entry| {
+                entry.as_ref().is_some_and(|entry| place(&entry.value) == place(&value))
+            });
+            let entry = match here {
+                Some(entry) => entry.take(),
+                None => places.get(&place(&value)).and_then(|at| before.get_mut(*at)?.take()),
+            };
+            self.entries.push(entry.unwrap_or_else(|| Entry::read(field, value)));
+        }
     }
 
     /// Forgets what is too much to keep.
