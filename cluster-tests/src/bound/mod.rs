@@ -56,9 +56,10 @@ pub struct HoldLine {
 
 /// What one round has shown.
 #[derive(Debug, Clone)]
-struct Round {
+pub struct Round {
     holder: String,
-    gone: Duration,
+    /// From the kill or stop of who had bound something until it is gone.
+    pub gone: Duration,
     back: Option<Duration>,
     told: Option<String>,
 }
@@ -163,7 +164,11 @@ fn others(cluster: &Cluster, place: usize) -> Vec<SocketAddr> {
     addresses
 }
 
-async fn kill_node(hold: Hold, number: usize) -> Outcome<Round> {
+/// Kills a node of three, in turn the leader and the others, that had bound `hold`.
+///
+/// # Errors
+/// When it is not gone in one step, or comes back.
+pub async fn kill_node(hold: Hold, number: usize) -> Outcome<Round> {
     let mut cluster = cluster().await?;
     // The leader and the two others take turns.
     let leader = cluster.leader().await?;
