@@ -67,9 +67,13 @@ impl Node {
             let writes = requests.split_off(first_write);
             self.read_into(&requests, &mut replies).await;
             self.write_into(writes, &mut replies).await;
-            // What this node has just applied came after everything that was done before this call.
-            let read = self.read_here(Timestamp::ZERO, &trailing);
-            replies.extend(read.into_iter().map(Ok));
+            if replies.last().is_some_and(Result::is_ok) {
+                // What this node has just applied came after everything that was done before this call.
+                let read = self.read_here(Timestamp::ZERO, &trailing);
+                replies.extend(read.into_iter().map(Ok));
+            } else {
+                self.read_into(&trailing, &mut replies).await;
+            }
         } else {
             self.read_into(&trailing, &mut replies).await;
         }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
 use super::*;
+use crate::command::entry::{Operation, Request};
 use crate::command::{Command, HashCommand, Reply};
 use crate::consensus::witness::{Deed, Look, Seen, Witness};
 use crate::pubsub::Kind;
@@ -171,6 +172,24 @@ async fn without_a_majority_a_write_says_so_and_messages_go_on() {
         assert!(Instant::now() < deadline, "the cluster did not come back");
     }
     drop((second, third));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_behind_a_write_that_failed_is_not_answered_from_what_is_here() {
+    let network = MemoryNetwork::new(1);
+    let [first, second, third] = three(&network).await;
+    run(&first, hset("a")).await.unwrap();
+    network.isolate(address(3));
+    // The others go on without it, and what it has is old.
+    let deadline = Instant::now() + PATIENCE;
+    let delete = Command::parse(&["DEL".into(), "h".into()]).unwrap();
+    while run(&first, delete.clone()).await.is_err() {
+        assert!(Instant::now() < deadline, "two of three go on");
+    }
+    let requests = [hset("b"), hget("a")].map(|it| Request::One(Operation::new(0, it)));
+    let replies = timeout(PATIENCE * 4, third.execute(requests.into())).await.unwrap();
+    assert!(replies.iter().all(Result::is_err), "{replies:?}");
+    drop(second);
 }
 
 #[derive(Debug, Default)]
