@@ -151,6 +151,21 @@ impl Meeting {
         Ok(())
     }
 
+    /// Waits until every process knows of `count` voters.
+    async fn votes(&self, count: usize) -> Outcome {
+        wait_for("the voters", FORM_DEADLINE, || async {
+            for node in &self.nodes {
+                let status = node.status().await?;
+                let voters = status.pointer("/voters").and_then(Value::as_array).map(Vec::len);
+                if voters != Some(count) {
+                    return Err(Failure::new(format!("{voters:?} voters instead of {count}")));
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
     fn with_logs(&self, failure: Failure) -> Failure {
         let logs: Vec<String> = self.nodes.iter().map(|node| node.process.log_end()).collect();
         Failure::new(format!("{failure}\n{}", logs.join("\n")))
@@ -208,6 +223,8 @@ pub async fn pair(number: usize) -> Outcome<Round> {
     let mut meeting = Meeting::new()?;
     meeting.start(2).await?;
     meeting.is_one().await?;
+    // Until both vote, what is acknowledged is with one of them alone.
+    meeting.votes(2).await?;
     let Some(node) = meeting.nodes.first() else { return Err(Failure::new("no node")) };
     node.client().await?.ask("SET kept yes").await?;
     meeting.kill(number % 2)?;
