@@ -85,7 +85,9 @@ pub(crate) async fn run(
     let mut held = VecDeque::new();
     let port = Arc::clone(&ear.port);
     let Some(node) = ready(&mut stage, &mut inbox, &mut held, &port).await else { return };
-    let presence = match ClusterPresence::with(node.clone(), &presence::Config::default()) {
+    // What the processes of Colyseus write of themselves is of use only as long as they live.
+    let config = presence::Config { bind: presence::colyseus::bind(), ..Default::default() };
+    let presence = match ClusterPresence::with(node.clone(), &config) {
         Ok(presence) => presence,
         Err(error) => {
             return refuse(&Failure::new("CONFIG", error.to_string()), held, &mut inbox, &port)
