@@ -10,6 +10,7 @@ pub mod chance;
 pub mod check;
 #[cfg(test)]
 mod checklist;
+pub mod cli;
 pub mod client;
 pub mod counters;
 pub mod disks;
