@@ -39,13 +39,10 @@ pub fn binary() -> Outcome<PathBuf> {
         build.current_dir(&root).args([
             "build",
             "--quiet",
-            "--package",
-            "quorate",
-            "--bin",
-            "quorate",
+            // All, so that shared dependencies have the same features as in this build and are not built twice.
+            "--workspace",
+            "--bins",
         ]);
-        // The same features of shared dependencies as in this build, so that they are not built twice.
-        build.args(["--package", "cluster-tests", "--bin", "cluster-tests"]);
         if folder.ends_with("release") {
             build.arg("--release");
         }
