@@ -95,7 +95,10 @@ async fn leave(field: &mut Field, slot: usize) -> Outcome {
 async fn replace(field: &mut Field, slot: usize) -> Outcome<Vec<usize>> {
     field.group.kill(slot).await?;
     let joined = join(field, 1).await?;
-    wipe(field, slot)?;
+    // The other may have taken its very place.
+    if !joined.contains(&slot) {
+        wipe(field, slot)?;
+    }
     Ok(joined)
 }
 
