@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 import * as esm from "quorate";
+import { until } from "./cluster.mjs";
 
 const { Node, QuorateError } = esm;
 let node;
@@ -56,7 +57,7 @@ test("bytes go in and come out", async () => {
   const end = await node.subscribe("bytes", (payload) => seen.push(payload), { buffers: true });
   await node.publish("bytes", bytes);
   await node.send("bytes", "");
-  while (seen.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until("both messages", () => seen.length >= 2);
   assert.deepEqual(seen, [bytes, Buffer.alloc(0)]);
   await end();
   assert.equal(await node.publish("bytes", bytes), 0);
@@ -79,7 +80,7 @@ test("messages to channels and patterns", async () => {
   ];
   assert.equal(await node.publish("m:1", "hi"), 2);
   assert.equal(await node.publish("m:2", "ho"), 1);
-  while (seen.length < 3) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until("all three", () => seen.length >= 3);
   assert.deepEqual(seen.sort(), [["channel", "m:1", "hi"], ["pattern", "m:1", "hi"], ["pattern", "m:2", "ho"]]);
   for (const end of ends) await end();
   assert.equal(await node.publish("m:1", "hi"), 0);

@@ -111,6 +111,7 @@ async fn broken(program: &Path) -> Outcome {
         // It leaves the same behind, so that it may be done again; what may not goes over a connection that lives.
         gives!(presence.set("k", value("v")), ());
         gives!(presence.incr("n"), round + 1);
+        // A connection is tried before use once it has been idle for 500 ms.
         tokio::time::sleep(Duration::from_millis(600)).await;
         admin.ask("CLIENT KILL TYPE normal SKIPME yes").await?;
         gives!(presence.decr("n"), round);
@@ -142,6 +143,7 @@ async fn restarted(program: &Path) -> Outcome {
     gives!(presence.set("k", value("v")), ());
     drop(server);
     let call = presence.get("k");
+    // The call waits while nobody is there.
     let restart = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
         RedisServer::start_at(program, address, &[]).await
