@@ -3,8 +3,9 @@
 //! Owns this node's reckoning of it: what the last entry of a leader said, and how long ago that was by the monotonic clock. A
 //! new leader goes on from there, so that a wall clock that jumps, or is wrong on one machine, expires nothing early and
 //! keeps nothing alive. The first leader after a stop of all nodes takes its wall clock, since nobody knows how long that
-//! was. Invariant: what is stamped is never more than [`BEHIND_MAX`] before what was heard, and nears the wall clock by
-//! one part in [`SLEW`] of the time that passes, as a corrected clock does.
+//! was. Invariant: but for what is heard of a later time, a reckoning goes as the monotonic clock goes, corrected by at most one
+//! part in [`SLEW`] of the time that passes: a leader's towards its wall clock, everybody's towards what is heard. An entry
+//! that was under way for long, in a queue or behind a cut, does not take the time of its stamp back with it.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::time::Instant;
 use crate::time::{Clock, Timestamp};
 
 /// What a leader says may be so far behind this node's reckoning without a correction: it was under way.
-const BEHIND_MAX: Duration = Duration::from_secs(1);
+const UNDER_WAY_MAX: Duration = Duration::from_secs(1);
 
 /// A thousandth: faster than a processor's crystal is wrong, slow enough that a deadline does not notice.
 const SLEW: u32 = 1000;
@@ -60,12 +61,14 @@ impl ClusterTime {
         if index <= self.live_after {
             return;
         }
-        let at = since_epoch(at);
+        let said = since_epoch(at);
         let mut reckoning = self.reckoning.lock();
-        let is_near = |reckoned: Duration| at <= reckoned && reckoned <= at + BEHIND_MAX;
-        if !reckoning.as_ref().is_some_and(|reckoning| is_near(reckoning.now())) {
-            *reckoning = Some(Reckoning { at, when: Instant::now() });
-        }
+        let at = reckoning.as_ref().map_or(said, |reckoning| {
+            let (now, step) = (reckoning.now(), reckoning.when.elapsed() / SLEW);
+            let ahead = now.saturating_sub(said.saturating_add(UNDER_WAY_MAX));
+            now.saturating_sub(step.min(ahead)).max(said)
+        });
+        *reckoning = Some(Reckoning { at, when: Instant::now() });
     }
 
     /// Tells the cluster's time as far as this node knows it; by the wall clock as long as it has heard no leader.
@@ -151,6 +154,27 @@ mod tests {
             time.hear(1, at);
         }
         assert_eq!(time.now().as_millis(), 10 * HOUR + 20_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_entry_that_was_held_up_for_long_takes_no_time_back() {
+        let (_, time) = with_wall(10 * HOUR);
+        let stale = time.stamp(|| Timestamp::ZERO);
+        advance(Duration::from_secs(15)).await;
+        time.hear(1, stale);
+        let now = stamp(&time);
+        assert!((10 * HOUR + 14_900..=10 * HOUR + 15_000).contains(&now), "{now}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_whose_clock_is_a_little_fast_stays_with_its_leader() {
+        let (_, time) = with_wall(10 * HOUR);
+        for second in 0..20_000 {
+            time.hear(1, Timestamp::from_millis(10 * HOUR + second * 1_000));
+            advance(Duration::from_micros(1_000_500)).await;
+        }
+        let ahead = time.now().as_millis() - (10 * HOUR + 20_000_000);
+        assert!((900..=1_100).contains(&ahead), "{ahead} ms ahead");
     }
 
     #[tokio::test(start_paused = true)]
