@@ -39,7 +39,7 @@ impl Consensus {
     /// Safe; what was begun goes on.
     pub async fn hand_over(&self) {
         let shared = &self.shared;
-        shared.manager.note_leaver(shared, shared.node);
+        shared.manager.note_leaver(shared.node, self.session());
         let until = Instant::now() + HAND_OVER_MAX;
         let mut told = Some(tokio::spawn(tell(Arc::clone(shared))));
         let mut metrics = shared.raft().server_metrics();
@@ -54,7 +54,7 @@ impl Consensus {
                 {
                     break;
                 }
-            } else if shared.ask_to_go(None, until).await {
+            } else if shared.ask_to_go(false, until).await {
                 shared.is_let_go.store(true, Ordering::SeqCst);
                 break;
             }
@@ -82,7 +82,7 @@ impl Consensus {
         }
         let until = Instant::now() + GOODBYE_MAX;
         while Instant::now() < until {
-            if shared.ask_to_go(Some(session), until).await {
+            if shared.ask_to_go(true, until).await {
                 return shared.is_let_go.store(true, Ordering::SeqCst);
             }
             sleep(LOOK).await;
@@ -98,7 +98,8 @@ async fn tell(shared: Arc<Shared>) {
         let shared = &shared;
         let peer = shared.links.peer(*node, placement);
         async move {
-            let call = Call::Leave { node: shared.node, session: None };
+            let session = shared.state.pending.known_session();
+            let call = Call::Leave { node: shared.node, session, is_end: false };
             shared.links.call(&peer, &call, TOLD_MAX).await.is_ok()
         }
     };
@@ -114,13 +115,14 @@ impl Shared {
         others == 0 && self.voters().iter().all(|id| *id == self.node)
     }
 
-    /// Asks the leader to let this node go; tells whether it did.
-    async fn ask_to_go(&self, session: Option<SessionId>, until: Instant) -> bool {
+    /// Asks the leader to let this node go, or to end its session; tells whether it did.
+    async fn ask_to_go(&self, is_end: bool, until: Instant) -> bool {
         let Some((leader, placement)) = self.leader().filter(|(id, _)| *id != self.node) else {
             return false;
         };
         let peer = self.links.peer(leader, &placement);
-        let call = Call::Leave { node: self.node, session };
+        let session = self.state.pending.known_session();
+        let call = Call::Leave { node: self.node, session, is_end };
         let most = until.saturating_duration_since(Instant::now());
         tokio::select! {
             answer = self.links.call(&peer, &call, most) => matches!(answer, Ok(Answer::Done)),
@@ -130,13 +132,19 @@ impl Shared {
     }
 }
 
-/// Answers a node that leaves. Without a session it asks for its vote to be given to others; with one, for that session's end.
-pub(super) async fn let_go(shared: &Shared, node: NodeId, session: Option<SessionId>) -> Answer {
-    shared.manager.note_leaver(shared, node);
+/// Answers a node that leaves with this session. First it asks for its vote to be given to others, at the end for the
+/// session's end.
+pub(super) async fn let_go(
+    shared: &Shared,
+    node: NodeId,
+    session: Option<SessionId>,
+    is_end: bool,
+) -> Answer {
+    shared.manager.note_leaver(node, session);
     if !shared.is_leader() || node == shared.node {
         return Answer::NotLeader { leader: shared.leader() };
     }
-    if let Some(session) = session {
+    if let Some(session) = session.filter(|_| is_end) {
         return shared.propose(Action::Expire { session }).await;
     }
     let mut metrics = shared.raft().metrics();
@@ -153,7 +161,7 @@ pub(super) async fn let_go(shared: &Shared, node: NodeId, session: Option<Sessio
                 return Answer::Done;
             }
         }
-        let leavers = shared.manager.leavers();
+        let leavers = shared.manager.leavers(shared);
         if shared.voters().is_subset(&leavers) {
             // All go, so that nothing is left to be kept up.
             return Answer::Done;

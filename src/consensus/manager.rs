@@ -67,7 +67,7 @@ struct Term {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Who leaves, since when, and the session it had then: a younger one is of another start.
+    /// Who leaves, since when, and with which session by its own word: a younger one is of another start.
     leavers: BTreeMap<NodeId, (Instant, Option<SessionId>)>,
     /// None while this node does not lead.
     term: Option<Term>,
@@ -86,13 +86,14 @@ pub(super) struct Manager {
 }
 
 impl Manager {
-    /// Notes that a node leaves.
-    pub(super) fn note_leaver(&self, shared: &Shared, node: NodeId) {
-        let sessions = shared.state.sessions();
-        let sessions = sessions.borrow().clone();
-        let session = sessions.iter().rev().find(|(_, peer)| peer.node == node);
-        let session = session.map(|(session, _)| *session);
-        self.inner.lock().leavers.entry(node).or_insert_with(|| (Instant::now(), session));
+    /// Notes that the process of a node leaves that has this session; none if it has none yet.
+    pub(super) fn note_leaver(&self, node: NodeId, session: Option<SessionId>) {
+        let mut inner = self.inner.lock();
+        let known = inner.leavers.get(&node);
+        if known.is_none_or(|(_, of)| *of < session) {
+            inner.leavers.insert(node, (Instant::now(), session));
+        }
+        drop(inner);
         self.wake.notify_one();
     }
 
@@ -108,9 +109,15 @@ impl Manager {
         self.is_resting.store(false, Ordering::SeqCst);
     }
 
-    /// Who is known to leave.
-    pub(super) fn leavers(&self) -> BTreeSet<NodeId> {
-        self.inner.lock().leavers.keys().copied().collect()
+    /// Who is known to leave, those not counted that have left and come back since.
+    pub(super) fn leavers(&self, shared: &Shared) -> BTreeSet<NodeId> {
+        let sessions = shared.state.sessions().borrow().clone();
+        let is_back = |node: NodeId, of: Option<SessionId>| {
+            sessions.iter().any(|(session, peer)| peer.node == node && Some(*session) > of)
+        };
+        let inner = self.inner.lock();
+        let leavers = inner.leavers.iter().filter(|(node, (_, of))| !is_back(**node, *of));
+        leavers.map(|(node, _)| *node).collect()
     }
 
     /// What was decided last on this node, if it leads.
@@ -343,7 +350,7 @@ impl Inner {
             let seen = node.session.and_then(|session| term.sessions.get(&session));
             let settled_after = shared.voting.replace_after;
             node.is_settled = seen.is_some_and(|at| now.duration_since(*at) >= settled_after);
-            let left = self.leavers.get(id).filter(|(_, of)| of.is_none() || node.session <= *of);
+            let left = self.leavers.get(id).filter(|(_, of)| node.session <= *of);
             node.leaving = left.map(|(since, _)| now.duration_since(*since));
             let place = membership.get_node(id).filter(|_| *id != shared.node);
             node.is_proven_dead = place.is_some_and(|place| {

@@ -95,7 +95,7 @@ async fn answer(shared: &Arc<Shared>, formation: FormationId, call: Call) -> Ans
         Call::Open { nonce, node, placement } => {
             shared.duties.open_session(shared, nonce, node, placement).await
         }
-        Call::Leave { node, session } => leave::let_go(shared, node, session).await,
+        Call::Leave { node, session, is_end } => leave::let_go(shared, node, session, is_end).await,
     }
 }
 

@@ -35,8 +35,8 @@ pub(super) enum Call {
     Renew { session: SessionId },
     /// Open a session for me.
     Open { nonce: u64, node: NodeId, placement: Placement },
-    /// I am about to stop.
-    Leave { node: NodeId, session: Option<SessionId> },
+    /// I am about to stop, and this is my session: give my vote to others first; end the session at the end.
+    Leave { node: NodeId, session: Option<SessionId>, is_end: bool },
     /// Promise to take part in my first formation and in no other.
     Promise { initiator: NodeId, formation: FormationId },
     /// That formation will not be.
