@@ -175,14 +175,26 @@ impl State {
         Some((ticket, done))
     }
 
-    /// Takes in a message that reached nobody; gives what is to be pruned at its publisher now.
-    pub(super) fn unwanted(&mut self, publisher: NodeId, kind: Kind, channel: &[u8]) -> Vec<Name> {
+    /// Takes in a message that reached nobody; adds what is to be pruned at its publisher to `prunes`, which are to be said under
+    /// the same lock.
+    pub(super) fn unwanted(
+        &mut self,
+        publisher: NodeId,
+        kind: Kind,
+        channel: &[u8],
+        prunes: &mut Vec<Name>,
+    ) {
         if self.is_wanted(kind, channel) {
-            return Vec::new();
+            return;
         }
         let actions = self.interest.handle(Event::Unwanted { publisher, kind, channel });
+        if actions.iter().any(|action| matches!(action, Action::Graft { .. })) {
+            // What is to be grafted may be among them: said behind its graft, a prune would hold though nobody notes it.
+            self.prune(publisher, std::mem::take(prunes));
+        }
         // Such an event neither acknowledges nor refuses anything.
-        self.carry_out(actions).map(|outcome| outcome.prunes).unwrap_or_default()
+        let outcome = self.carry_out(actions).unwrap_or_default();
+        prunes.extend(outcome.prunes);
     }
 
     /// Says to a publisher what nobody here listens to. To be called under the lock in which that was found, so that no graft

@@ -118,6 +118,7 @@ async fn serve_stream(
     let hello = timeout(HELLO_MAX, receive_hello(receiver)).await.map_err(|_| Stop::NoHello)??;
     let Some(hello) = hello else { return Ok(()) };
     let stream = hub.state().open(remote.id, hello, way_back)?;
+    tracing::debug!(peer = %remote.id, ?hello, "hears its lane");
     let is_clean = false;
     Reader { hub, remote, stream, is_clean, way_back }.run(receiver).await
 }
@@ -248,7 +249,7 @@ impl Reader<'_> {
                 counts.push((count_id, *reached));
             }
             if *reached == 0 {
-                names.append(&mut state.unwanted(self.remote.id, kind, &channel));
+                state.unwanted(self.remote.id, kind, &channel, names);
             }
         }
     }

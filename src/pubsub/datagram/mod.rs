@@ -161,7 +161,8 @@ impl State {
             let wire::Unreliable { kind, channel, payload, position, .. } = message;
             let post = Post { channel: &channel, payload: &payload, position, frame: None };
             if self.deliver(kind, post) == 0 {
-                let names = self.unwanted(remote.id, kind, &channel);
+                let mut names = Vec::new();
+                self.unwanted(remote.id, kind, &channel, &mut names);
                 self.prune(remote.id, names);
             }
         }

@@ -284,6 +284,24 @@ async fn answer(receiver: &mut FrameReceiver) -> Control {
 }
 
 #[tokio::test(start_paused = true)]
+async fn graft_that_makes_room_comes_behind_its_prune() {
+    let network = MemoryNetwork::new(43);
+    let config = Config { prunes_max: 1, prune_after: 1, ..Config::default() };
+    let (_node_transport, _node) = node_with(&network, 1, config, 1).await;
+    let (transport, _silent) = node_with(&network, 2, Config::default(), 1).await;
+    let (mut sender, mut receiver) = raw(&transport, 1, 1).await;
+    // They are taken in together.
+    let message = |channel: &[u8]| wire::message(Kind::Channel, 0, 0, channel, b"hi");
+    sender.send_all(&mut vec![message(b"first"), message(b"second")]).await.unwrap();
+    let names = vec![(Kind::Channel, Bytes::from_static(b"first"))];
+    assert_eq!(answer(&mut receiver).await, Control::Prune { names: names.clone() });
+    let Control::Graft { names: asked, .. } = answer(&mut receiver).await else {
+        panic!("a graft is due");
+    };
+    assert_eq!(asked, names);
+}
+
+#[tokio::test(start_paused = true)]
 async fn publisher_that_acknowledges_nothing_loses_its_stream() {
     let network = MemoryNetwork::new(40);
     let node = node(&network, 1).await;
