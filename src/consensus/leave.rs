@@ -71,7 +71,7 @@ impl Consensus {
         let shared = &self.shared;
         shared.state.pending.retire();
         self.hand_over().await;
-        let Some(session) = self.session() else {
+        let Some(session) = shared.state.pending.known_session() else {
             return;
         };
         if shared.is_leader() {

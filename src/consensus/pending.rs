@@ -500,8 +500,13 @@ impl Pending {
         inner.is_session_lost && !inner.is_retired
     }
 
-    /// Notes that the node is about to stop: when its session ends, it opens no other.
+    /// Notes that the node is about to stop: it opens no session any more.
     pub(super) fn retire(&self) {
         self.inner.lock().is_retired = true;
+    }
+
+    /// Tells whether the node is about to stop.
+    pub(super) fn is_retired(&self) -> bool {
+        self.inner.lock().is_retired
     }
 }

@@ -146,7 +146,8 @@ impl Writer {
 
     fn open_session(&mut self, leader: NodeId, placement: &Placement) {
         // One that is open at the leader comes with the log.
-        if self.shared.state.pending.known_session().is_some() {
+        let pending = &self.shared.state.pending;
+        if pending.known_session().is_some() || pending.is_retired() {
             return;
         }
         if self.opening.as_ref().is_some_and(|opening| !opening.is_finished()) {
