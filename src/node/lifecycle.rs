@@ -190,12 +190,20 @@ async fn keep_links(node: Node) {
     let mut sessions = node.0.consensus.sessions();
     let mut linked: BTreeMap<SessionId, SessionPeer> = BTreeMap::new();
     let mut is_attaching = false;
+    let mut last_own = None;
     loop {
         let open = sessions.borrow_and_update().clone();
         // What comes from a disk may still hold the session of the process before this one.
         let own = node.0.consensus.session().filter(|own| open.contains_key(own));
         relink(&node, &linked, &open);
         linked = open;
+        if own.is_some() {
+            let was = std::mem::replace(&mut last_own, own);
+            if was.is_some() && was != own {
+                // This node was out of the cluster: others may have come, published and left meanwhile.
+                node.0.pubsub.was_apart();
+            }
+        }
         if let Some(own) = own
             && !is_attaching
         {

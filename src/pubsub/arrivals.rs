@@ -50,8 +50,10 @@ pub(super) struct Gap {
     pub(super) count: Option<u64>,
 }
 
-/// What may be missing of a lane that has ended.
-const UNKNOWN: Gap = Gap { count: None };
+impl Gap {
+    /// What may be missing of a lane that has ended.
+    pub(super) const UNKNOWN: Self = Self { count: None };
+}
 
 /// Why nothing more is to be read from a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,7 +81,7 @@ impl Arrivals {
         let is_late = next > 0;
         let Some(arrival) = self.0.get_mut(&publisher) else {
             self.0.insert(publisher, fresh);
-            return Ok((stream, is_late.then_some(UNKNOWN)));
+            return Ok((stream, is_late.then_some(Gap::UNKNOWN)));
         };
         if stream < arrival.stream {
             return Err(End::Superseded);
@@ -89,7 +91,7 @@ impl Arrivals {
             *arrival = Arrival { stream, is_open, is_clean, ..*arrival };
             gap
         } else {
-            let gap = (is_late || !arrival.is_clean).then_some(UNKNOWN);
+            let gap = (is_late || !arrival.is_clean).then_some(Gap::UNKNOWN);
             let is_same_start = arrival.stream.generation == generation;
             let (received, missed) =
                 if is_same_start { (arrival.received, arrival.missed) } else { (0, 0) };
@@ -140,7 +142,7 @@ impl Arrivals {
     pub(super) fn forget(&mut self, publisher: NodeId) -> Option<Gap> {
         self.0.get(&publisher).filter(|arrival| !arrival.is_open)?;
         let arrival = self.0.remove(&publisher)?;
-        (!arrival.is_clean).then_some(UNKNOWN)
+        (!arrival.is_clean).then_some(Gap::UNKNOWN)
     }
 
     /// Gives what came from a peer.
@@ -197,18 +199,18 @@ mod tests {
     fn of_another_lane_or_another_start_nobody_knows_what_is_missing() {
         let mut arrivals = Arrivals::default();
         let open = |arrivals: &mut Arrivals, hello| arrivals.open(publisher(), hello).unwrap();
-        assert_eq!(open(&mut arrivals, hello(1, 5, 1, 100)).1, Some(UNKNOWN));
+        assert_eq!(open(&mut arrivals, hello(1, 5, 1, 100)).1, Some(Gap::UNKNOWN));
         let (stream, gap) = open(&mut arrivals, hello(1, 6, 2, 0));
-        assert_eq!(gap, Some(UNKNOWN));
+        assert_eq!(gap, Some(Gap::UNKNOWN));
         arrivals.close(publisher(), stream, false);
         let (stream, gap) = open(&mut arrivals, hello(2, 1, 1, 0));
-        assert_eq!(gap, Some(UNKNOWN));
+        assert_eq!(gap, Some(Gap::UNKNOWN));
         assert_eq!(arrivals.get(publisher()).unwrap().missed, 0);
         arrivals.close(publisher(), stream, true);
         let (stream, gap) = open(&mut arrivals, hello(3, 1, 1, 0));
         assert_eq!(gap, None, "the start before has said all that it had to");
         arrivals.close(publisher(), stream, true);
-        assert_eq!(open(&mut arrivals, hello(4, 1, 1, 7)).1, Some(UNKNOWN));
+        assert_eq!(open(&mut arrivals, hello(4, 1, 1, 7)).1, Some(Gap::UNKNOWN));
     }
 
     #[test]
@@ -218,7 +220,7 @@ mod tests {
         assert_eq!(gap, None);
         assert_eq!(arrivals.forget(publisher()), None, "it is heard");
         arrivals.close(publisher(), stream, false);
-        assert_eq!(arrivals.forget(publisher()), Some(UNKNOWN));
+        assert_eq!(arrivals.forget(publisher()), Some(Gap::UNKNOWN));
         assert_eq!(arrivals.forget(publisher()), None);
         let (stream, _) = arrivals.open(publisher(), hello(1, 2, 1, 0)).unwrap();
         arrivals.close(publisher(), stream, true);

@@ -158,6 +158,11 @@ impl State {
         self.note(Event::Forgotten(publisher));
     }
 
+    /// Tells every subscriber that publishers may have come and gone of which nobody here knows.
+    pub(super) fn tell_of_strangers(&self) {
+        self.table.listening().for_each(|listener| listener.queue.lost(Cause::Links, None));
+    }
+
     /// Takes in a subscription that has just been put into the table; gives what it has to wait for.
     pub(super) fn subscribed(
         &mut self,

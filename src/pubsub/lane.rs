@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+use super::arrivals::Gap;
 use super::datagram;
 use super::effect::{self, Fault};
 use super::hub::{Hub, State};
@@ -137,6 +138,10 @@ impl State {
     fn unlink(&mut self, peer: NodeId) {
         if let Some(lane) = self.lanes.remove(&peer) {
             lane.outbox.discard();
+            if lane.is_confirmed && self.arrivals.get(peer).is_none() {
+                // What it has published never had a way here.
+                self.tell_all(peer, Some(Gap::UNKNOWN));
+            }
             self.note(Event::Unpruned(peer));
             self.lost(peer);
             self.ask(requests::Event::Unlinked(peer));

@@ -94,7 +94,8 @@ pub enum Cause {
         /// That node.
         publisher: NodeId,
     },
-    /// As [`Cause::Link`], from several nodes, when there are too many to tell them apart.
+    /// As [`Cause::Link`], from several nodes, when there are too many to tell them apart, or from nodes that this one does not
+    /// know of, because it was out of the cluster while they were there.
     Links,
     /// Keyspace notifications that this node did not give, because more happened at once than can wait, or because it has taken
     /// over a whole state (then nobody knows the count). They may have been of keys that this subscriber does not listen to.

@@ -217,6 +217,12 @@ impl PubSub {
         self.hub().unlink(peer);
     }
 
+    /// Takes in that this node was out of the cluster for a while. Others may have come, published and left meanwhile, so each
+    /// subscriber is told [`Cause::Links`].
+    pub fn was_apart(&self) {
+        self.hub().state().tell_of_strangers();
+    }
+
     /// Takes in that the process of a linked peer has ended: requests that it held end at once. Its lane stays until it is
     /// unlinked, and counts as a new one once its stream is open again.
     pub fn died(&self, peer: NodeId) {

@@ -221,6 +221,33 @@ async fn what_was_published_before_a_link_is_told_to_who_listened_already() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn death_of_a_publisher_that_was_never_heard_is_told() {
+    let network = MemoryNetwork::new(44);
+    let (_one, node) = node_with(&network, 1, Config::default(), 1).await;
+    let (_two, unheard) = node_with(&network, 2, Config::default(), 1).await;
+    network.cut(address(2), address(1));
+    let subscriber = node.subscriber();
+    listen(&subscriber, Kind::Channel, "news");
+    node.link(id(2), address(2));
+    unheard.link(id(1), address(1));
+    say(&unheard, "news", "lost");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(subscriber.try_receive(), Ok(None));
+    node.unlink(id(2));
+    assert_eq!(told(&subscriber).await, link(2, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_apart_may_have_missed_nodes_that_nobody_here_knows() {
+    let node = PubSub::local(Config::default());
+    let (subscriber, idle) = (node.subscriber(), node.subscriber());
+    listen(&subscriber, Kind::Channel, "news");
+    node.was_apart();
+    assert_eq!(told(&subscriber).await, Lost { cause: Cause::Links, count: None });
+    assert_eq!(idle.try_receive(), Ok(None), "who listens to nothing misses nothing");
+}
+
+#[tokio::test(start_paused = true)]
 async fn gap_of_a_broken_link_is_told_with_its_count() {
     let network = MemoryNetwork::new(38);
     let nodes = nodes(&network, 2).await;
