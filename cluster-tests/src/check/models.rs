@@ -54,17 +54,48 @@ impl State {
 /// What one operation does, with what its answer tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    Set { value: u64, was: Option<bool> },
-    Clear { was: Option<bool>, returned: Nanos },
-    Cas { from: Option<u64>, to: u64, done: Option<bool> },
+    Set {
+        value: u64,
+        was: Option<bool>,
+    },
+    Clear {
+        was: Option<bool>,
+        returned: Nanos,
+    },
+    Cas {
+        from: Option<u64>,
+        to: u64,
+        done: Option<bool>,
+    },
     Get(Option<u64>),
-    Add { by: i64, sum: Option<i64> },
+    Add {
+        by: i64,
+        sum: Option<i64>,
+    },
     Sum(i64),
-    Append { value: u64, length: Option<i64> },
-    All { length: u64, digest: u128 },
-    SetFor { value: u64, early: Nanos },
-    GetFor { value: Option<u64>, is_late: bool, returned: Nanos },
-    Keep { was: Option<bool>, returned: Nanos },
+    /// Its answer, or a read that holds it, tells the length behind it; else a read tells that the list was longer.
+    Append {
+        value: u64,
+        length: Option<i64>,
+        longer_than: u64,
+    },
+    All {
+        length: u64,
+        digest: u128,
+    },
+    SetFor {
+        value: u64,
+        early: Nanos,
+    },
+    GetFor {
+        value: Option<u64>,
+        is_late: bool,
+        returned: Nanos,
+    },
+    Keep {
+        was: Option<bool>,
+        returned: Nanos,
+    },
 }
 
 impl Step {
@@ -87,10 +118,10 @@ impl Step {
                 sum.is_none_or(|sum| sum == after).then(|| State::default().with_total(after))
             }
             Self::Sum(sum) => (sum == total(state)).then_some(state),
-            Self::Append { value, length } => {
+            Self::Append { value, length, longer_than } => {
                 let after = State { extent: state.extent + 1, ..state }.with(value);
                 let told = length.is_none_or(|told| u64::try_from(told) == Ok(after.extent));
-                told.then_some(after)
+                (told && after.extent > longer_than).then_some(after)
             }
             Self::All { length, digest } => {
                 (state.extent == length && state.value == digest).then_some(state)
@@ -118,7 +149,7 @@ impl Step {
             Self::Clear { .. } => Self::Clear { was: None, returned: Nanos::MAX },
             Self::Cas { from, to, .. } => Self::Cas { from, to, done: None },
             Self::Add { by, .. } => Self::Add { by, sum: None },
-            Self::Append { value, .. } => Self::Append { value, length: None },
+            Self::Append { value, .. } => Self::Append { value, length: None, longer_than: 0 },
             Self::Keep { .. } => Self::Keep { was: None, returned: Nanos::MAX },
             step => step,
         }
@@ -215,7 +246,49 @@ pub(super) fn parts(
             });
         }
     }
+    if workload == Workload::List {
+        parts.values_mut().for_each(|entries| place_appends(entries, operations));
+    }
     parts
+}
+
+/// Takes from the longest read where each value was appended: nothing takes values out again, so the list had grown just so.
+/// Without that, the search would try all orders of those whose outcome nobody knows.
+fn place_appends(entries: &mut Vec<Entry>, operations: &[&Operation]) {
+    let reads = operations.iter().filter_map(|operation| match operation.answer() {
+        Some(Answer::Values(values)) => Some(values),
+        _ => None,
+    });
+    let Some(longest) = reads.max_by_key(|values| values.len()) else { return };
+    let only_grows = |entry: &Entry| matches!(entry.step, Step::Append { .. } | Step::All { .. });
+    if !entries.iter().all(only_grows) {
+        return;
+    }
+    let mut lengths: BTreeMap<u64, i64> = BTreeMap::new();
+    for (value, length) in longest.iter().zip(1..) {
+        // The second of two can come from no append; the search will tell.
+        lengths.entry(*value).or_insert(length);
+    }
+    let told = |entry: &Entry| match entry.step {
+        Step::Append { length, .. } => length.unwrap_or(0),
+        _ => 0,
+    };
+    let longest = longest.len() as u64;
+    if entries.iter().all(|entry| u64::try_from(told(entry)).unwrap_or(0) <= longest) {
+        // What nobody has seen and no answer needs may be left out.
+        entries.retain(|entry| match entry.step {
+            Step::Append { value, .. } => entry.returned.is_some() || lengths.contains_key(&value),
+            _ => true,
+        });
+    }
+    for entry in entries {
+        if let Step::Append { value, length, longer_than } = &mut entry.step {
+            match lengths.get(value) {
+                Some(read) => *length = length.or(Some(*read)),
+                None => *longer_than = longest,
+            }
+        }
+    }
 }
 
 fn yes(operation: &Operation) -> Option<bool> {
@@ -257,7 +330,7 @@ fn lower(operation: &Operation) -> Option<(Option<u64>, Step)> {
         (Call::Increment(by), _) => (None, Step::Add { by: *by, sum: number(operation) }),
         (Call::Count, Outcome::Ok(Answer::Number(sum))) => (None, Step::Sum(*sum)),
         (Call::Append(value), _) => {
-            (None, Step::Append { value: *value, length: number(operation) })
+            (None, Step::Append { value: *value, length: number(operation), longer_than: 0 })
         }
         (Call::Range, Outcome::Ok(Answer::Values(values))) => {
             let empty = State::default();

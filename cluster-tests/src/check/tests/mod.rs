@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use self::world::{Bug, Plan};
 use super::run::Workload;
 use super::{Rules, Verdict, check};
-use crate::history::{Line, Operation};
+use crate::history::{Answer, Call, Line, Operation, Outcome};
 
 /// Rules for histories whose times are short.
 fn rules() -> Rules {
@@ -119,6 +119,36 @@ fn what_shows_a_stale_read_is_short() {
 }
 
 #[test]
+fn many_appends_of_which_nobody_knows_are_placed_by_what_was_read() {
+    let line = |client, call, invoked: u64, outcome| {
+        let (key, returned) = ("list".to_owned(), invoked + 500_000);
+        let operation =
+            Operation { client, node: 0, key, call, invoked, returned, outcome, index: None };
+        Line::Operation(operation)
+    };
+    let unknown = |number: u32| {
+        let outcome = Outcome::Unknown("no answer".to_owned());
+        let at = u64::from(number) * 1_000_000;
+        line(number, Call::Append(u64::from(number)), at, outcome)
+    };
+    let read = |at, values: &[u64]| {
+        line(100, Call::Range, at, Outcome::Ok(Answer::Values(values.to_vec())))
+    };
+    let appended: Vec<Line> = (1..=30).map(unknown).collect();
+    let with = |reads: [Line; 2]| appended.iter().cloned().chain(reads).collect::<Vec<_>>();
+    let scrambled = [9, 3, 30, 12, 1, 22, 8, 15, 2, 29, 16, 7];
+    let legal = verdict(&with([read(40_000_000, &scrambled), read(41_000_000, &scrambled)]));
+    assert!(legal.passed(), "{legal}");
+    let mut swapped = scrambled;
+    swapped.swap(4, 9);
+    let broken = verdict(&with([read(40_000_000, &scrambled), read(41_000_000, &swapped)]));
+    assert!(broken.is_broken(), "{broken}");
+    let longer: Vec<u64> = scrambled.into_iter().chain([16]).collect();
+    let twice = verdict(&with([read(40_000_000, &scrambled), read(41_000_000, &longer)]));
+    assert!(twice.is_broken(), "{twice}");
+}
+
+#[test]
 fn too_few_steps_make_the_verdict_unknown() {
     let history = Plan::new(Workload::Register, 1).history();
     let rules = Rules { steps_max: 10, ..rules() };
@@ -135,9 +165,9 @@ fn histories_that_cannot_be_judged_are_unknown() {
     one.extend(two.history());
     assert!(verdict(&one).unknown, "a key of two workloads");
     let mut twice = Plan::new(Workload::Register, 1).history();
-    let write = twice.iter().find(|line| {
-        matches!(line, Line::Operation(Operation { call: crate::history::Call::Write(_), .. }))
-    });
+    let write = twice
+        .iter()
+        .find(|line| matches!(line, Line::Operation(Operation { call: Call::Write(_), .. })));
     twice.push(write.expect("a write").clone());
     assert!(verdict(&twice).unknown, "a value that is written twice");
 }

@@ -36,7 +36,7 @@ fn step(model: usize, is_known: bool, returned: u64, chance: &mut Chance) -> Ste
     let digest = |values: &[u64]| {
         let mut state = State::default();
         for value in values {
-            let step = Step::Append { value: *value, length: None };
+            let step = Step::Append { value: *value, length: None, longer_than: 0 };
             state = step.apply(state).expect("appended");
         }
         let [low, high, length, _] = state.words();
@@ -49,7 +49,7 @@ fn step(model: usize, is_known: bool, returned: u64, chance: &mut Chance) -> Ste
         (0, _) => Step::Get(maybe),
         (1, 0..=2) => Step::Add { by: few - 1, sum: number },
         (1, _) => Step::Sum(few),
-        (2, 0..=2) => Step::Append { value, length: number },
+        (2, 0..=2) => Step::Append { value, length: number, longer_than: 0 },
         (2, _) => digest(&[value, 3][..chance.below(3)]),
         (_, 0) => Step::SetFor { value, early: chance.below(12) as u64 },
         (_, 1) => Step::Keep { was: told, returned },
