@@ -32,6 +32,8 @@ pub(super) fn settings(config: &Config, timing: &Timing) -> Result<openraft::Con
         quorum_loss_probe_interval: Some(millis(timing.election_max.saturating_mul(3))),
         enable_leader_restore: Some(false),
         allow_log_reversion: Some(false),
+        // One that cannot be reached may be back within a moment, or never.
+        backoff: "10ms 20ms 40ms..200ms".to_owned(),
         ..openraft::Config::default()
     };
     engine.validate().map_err(|error| Error::Fatal(error.to_string()))

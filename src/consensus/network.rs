@@ -106,7 +106,7 @@ impl RaftNetworkV2<Types> for Client {
 
     fn stream_append<'s, S>(
         &'s mut self,
-        input: S,
+        mut input: S,
         option: RPCOption,
     ) -> BoxFuture<'s, Result<BoxStream<'s, AppendResult>, RpcError>>
     where
@@ -116,11 +116,17 @@ impl RaftNetworkV2<Types> for Client {
             return stream_append_sequential(self, input, option);
         }
         Box::pin(async move {
+            // The engine waits here after a failure. Asked for only once there is a link, it would not wait between dials, and
+            // one that fails at once would be repeated at once.
+            let Some(first) = input.next().await else {
+                return Ok(futures_util::stream::empty().boxed());
+            };
             let purpose = self.links.purpose(Class::Append);
             let opened = self.links.transport.open(&self.peer(), purpose).await;
             let (sender, receiver, _) = opened.map_err(|error| unreachable(&error))?;
             let most = self.links.config.appends_in_flight_max.max(1);
-            let lane = Lane { input: Some(input), sender, receiver, under_way: 0, most };
+            let first = Some(first);
+            let lane = Lane { first, input: Some(input), sender, receiver, under_way: 0, most };
             let results = futures_util::stream::unfold(Some(lane), |lane| async {
                 let mut lane = lane?;
                 match lane.next().await {
@@ -222,6 +228,8 @@ impl Client {
 
 /// One stream of AppendEntries under way.
 struct Lane<S> {
+    /// What goes before all of the input.
+    first: Option<AppendEntriesRequest<Types>>,
     /// None once openraft has no more.
     input: Option<S>,
     sender: FrameSender,
@@ -261,6 +269,9 @@ impl<S: Stream<Item = AppendEntriesRequest<Types>> + Unpin> Lane<S> {
     }
 
     async fn turn(&mut self) -> Option<Turn> {
+        if let Some(first) = self.first.take() {
+            return Some(Turn::Send(Some(first)));
+        }
         let may_send = self.under_way < self.most;
         match (self.input.as_mut().filter(|_| may_send), self.under_way) {
             (None, 0) => None,
