@@ -157,7 +157,9 @@ async function matchmaking() {
 /** A Node.js process that does nothing but hold a presence and a driver, or not even these. */
 async function idler(place) {
   const child = fork(fileURLToPath(new URL("idler.mjs", import.meta.url)), [JSON.stringify(place)]);
-  process.once("exit", () => child.kill("SIGKILL"));
+  const end = () => child.kill("SIGKILL");
+  process.once("exit", end);
+  child.once("exit", () => process.off("exit", end));
   await within(30_000, new Promise((resolve) => child.once("message", resolve)));
   return child;
 }
