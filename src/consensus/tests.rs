@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use super::*;
 use crate::command::{Command, HashCommand, Operation};
 use crate::host::Place;
-use crate::transport::{Credentials, Identity, MemoryNetwork, Secret, Socket};
+use crate::transport::{Credentials, Identity, Link, MemoryNetwork, Secret, Socket};
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -293,6 +293,51 @@ async fn a_follower_that_missed_a_snapshots_worth_catches_up_and_answers_its_cal
     network.heal();
     assert_eq!(write(&behind, "own", "v").await, Ok(vec![Reply::Integer(1)]));
     assert_eq!(read(&behind, "f0").await, bulk(&value));
+}
+
+#[tokio::test(start_paused = true)]
+async fn megabytes_of_state_cross_a_slow_and_lossy_link_and_replication_goes_on() {
+    const ROUNDS: usize = 12;
+    let config = Config { snapshot_log_bytes: bytesize::ByteSize::kib(64), ..Config::default() };
+    let network = MemoryNetwork::new(1);
+    let mut nodes = Vec::new();
+    for number in 1..=3 {
+        nodes.push(node_with(&network, number, config.clone()).await);
+    }
+    form(&nodes).await;
+    let leader = nodes[0].consensus.status().leader.unwrap();
+    let at = nodes.iter().position(|node| node.candidate.node != leader).unwrap();
+    let behind = nodes.swap_remove(at);
+    let away = behind.candidate.placement.address;
+    network.isolate(away);
+    let value = "x".repeat(512 * 1024);
+    for round in 0..ROUNDS {
+        write(&nodes[0], &format!("f{round}"), &value).await.unwrap();
+    }
+    let is_short = |node: &TestNode| node.consensus.shared.log.purged().is_some();
+    until("logs without their beginnings", || nodes.iter().all(is_short)).await;
+    let bad = Link {
+        delay: Duration::from_millis(10),
+        jitter: Duration::from_millis(5),
+        loss: 0.005,
+        duplication: 0.01,
+        ..Link::default()
+    };
+    for node in &nodes {
+        let other = node.candidate.placement.address;
+        network.set_link(other, away, bad);
+        network.set_link(away, other, bad);
+    }
+    network.heal();
+    // What is written meanwhile comes behind the state.
+    for round in 0..50 {
+        write(&nodes[0], "counted", &round.to_string()).await.unwrap();
+    }
+    let last = nodes[0].consensus.status().applied;
+    until("all of it", || behind.consensus.status().applied >= last).await;
+    assert_eq!(write(&behind, "own", "v").await, Ok(vec![Reply::Integer(1)]));
+    assert_eq!(read(&behind, &format!("f{}", ROUNDS - 1)).await, bulk(&value));
+    assert_eq!(read(&nodes[0], "own").await, bulk("v"));
 }
 
 #[tokio::test(start_paused = true)]
