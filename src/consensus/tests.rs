@@ -340,6 +340,48 @@ async fn megabytes_of_state_cross_a_slow_and_lossy_link_and_replication_goes_on(
     assert_eq!(read(&nodes[0], "own").await, bulk("v"));
 }
 
+/// Writes through one node for some time, every write of which must come through.
+async fn write_for(node: &TestNode, time: Duration) {
+    let until = Instant::now() + time;
+    for round in 0.. {
+        if Instant::now() >= until {
+            return;
+        }
+        write(node, "counted", &format!("{round}")).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bridge_and_a_follower_that_comes_back_leave_leader_and_term_alone() {
+    let network = MemoryNetwork::new(1);
+    let mut nodes = Vec::new();
+    for number in 1..=5 {
+        nodes.push(node(&network, number).await);
+    }
+    form(&nodes).await;
+    write(&nodes[0], "before", "v").await.unwrap();
+    let first = nodes[0].consensus.status();
+    let at = nodes.iter().position(|node| Some(node.candidate.node) == first.leader).unwrap();
+    nodes.swap(0, at);
+    let addresses: Vec<_> = nodes.iter().map(|node| node.candidate.placement.address).collect();
+    // The third one is the bridge: it hears all, and the two halves do not hear each other.
+    for (one, other) in [(0, 3), (0, 4), (1, 3), (1, 4)] {
+        network.cut(addresses[one], addresses[other]);
+        network.cut(addresses[other], addresses[one]);
+    }
+    write_for(&nodes[0], Duration::from_secs(5)).await;
+    network.heal();
+    network.isolate(addresses[1]);
+    write_for(&nodes[0], Duration::from_secs(5)).await;
+    network.heal();
+    write_for(&nodes[0], Duration::from_secs(2)).await;
+    for node in &nodes {
+        let status = node.consensus.status();
+        assert_eq!((status.leader, status.term), (first.leader, first.term), "{status:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_task_is_noticed() {
     let network = MemoryNetwork::new(1);
