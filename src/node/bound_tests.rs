@@ -4,24 +4,14 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::bind::{Bind, BindTo};
-use super::tests::{PATIENCE, address, config, node, run, start, three};
+use super::tests::{PATIENCE, address, ask, command, config, node, run, start, three};
 use super::*;
-use crate::command::{Command, Operation, Reply, Request};
+use crate::command::{Operation, Reply, Request};
 use crate::pubsub::{Cause, Delivery, Kind, Lost, Subscriber};
 use crate::transport::MemoryNetwork;
-
-fn command(words: &str) -> Command {
-    let words: Vec<Bytes> = words.split(' ').map(|word| word.to_owned().into()).collect();
-    Command::parse(&words).unwrap()
-}
-
-async fn ask(node: &Node, words: &str) -> Reply {
-    run(node, command(words)).await.unwrap()
-}
 
 async fn write_bound(node: &Node, words: &str) {
     let bound = node.bound();

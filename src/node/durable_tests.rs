@@ -3,11 +3,12 @@
 //! Owns the scenarios; each drives whole nodes. Invariant: every acknowledged write is there after every restart.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::tests::{PATIENCE, address, config, hget, hset, run};
+use super::tests::{PATIENCE, address, ask, config, hget, hset, run};
 use super::*;
 use crate::command::Reply;
 use crate::pubsub::Kind;
@@ -108,6 +109,25 @@ async fn every_acknowledged_write_is_there_after_all_lost_their_power() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_time_to_live_goes_by_while_all_are_down() {
+    let network = MemoryNetwork::new(1);
+    let disks = vec![SimDisk::new(), SimDisk::new(), SimDisk::new()];
+    let nodes = Round(0).start_all(&network, &disks).await;
+    for (key, seconds) in [("gone", 500), ("left", 1_100)] {
+        assert_eq!(ask(&nodes[0], &format!("SET {key} v EX {seconds}")).await, Reply::Ok);
+    }
+    let disks = Round(0).cut(&network, &disks, Survival::Everything);
+    // By the wall clock, the next round begins a thousand seconds after this one.
+    let nodes = Round(1).start_all(&network, &disks).await;
+    ask(&nodes[1], "SET stamped v").await;
+    assert_eq!(ask(&nodes[0], "EXISTS gone").await, Reply::Integer(0));
+    let left = ask(&nodes[2], "TTL left").await;
+    assert!(matches!(left, Reply::Integer(90..=101)), "{left:?}");
+    tokio::time::sleep(Duration::from_secs(102)).await;
+    assert_eq!(ask(&nodes[0], "EXISTS left").await, Reply::Integer(0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_of_three_comes_back_under_another_address() {
     let network = MemoryNetwork::new(1);
     let disks = vec![SimDisk::new(), SimDisk::new(), SimDisk::new()];
@@ -142,7 +162,7 @@ async fn a_node_that_is_back_is_ready_only_when_it_hears_the_others() {
     let disk = disks[0].power_cut(Survival::Everything);
     network.isolate(address(1));
     let back = Round(0).start(&network, 1, 3, &disk).await.unwrap();
-    let alone = timeout(std::time::Duration::from_secs(5), back.ready()).await;
+    let alone = timeout(Duration::from_secs(5), back.ready()).await;
     assert!(alone.is_err(), "ready by the session of the process before it");
     network.heal();
     timeout(PATIENCE, back.ready()).await.expect("ready in time");

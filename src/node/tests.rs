@@ -76,6 +76,16 @@ pub(super) fn hget(field: &str) -> Command {
     Command::Hash(HashCommand::Get { key, field })
 }
 
+/// A command as a client writes it.
+pub(super) fn command(words: &str) -> Command {
+    let words: Vec<Bytes> = words.split(' ').map(|word| word.to_owned().into()).collect();
+    Command::parse(&words).unwrap()
+}
+
+pub(super) async fn ask(node: &Node, words: &str) -> Reply {
+    run(node, command(words)).await.unwrap()
+}
+
 pub(super) async fn run(node: &Node, command: Command) -> Result<Reply, Error> {
     timeout(PATIENCE, node.command(command)).await.expect("an answer in time")
 }
