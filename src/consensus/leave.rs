@@ -58,7 +58,11 @@ impl Consensus {
                 shared.is_let_go.store(true, Ordering::SeqCst);
                 break;
             }
-            let _looked_again = timeout(LOOK, metrics.changed()).await.is_ok();
+            if let Ok(Err(_)) = timeout(LOOK, metrics.changed()).await {
+                // The engine has stopped; another may take its place.
+                sleep(LOOK).await;
+                metrics = shared.raft().server_metrics();
+            }
         }
         if let Some(told) = told.take() {
             told.abort();
@@ -174,6 +178,9 @@ pub(super) async fn let_go(
             return Answer::Refused { reason };
         }
         let soon = (Instant::now() + LOOK).min(until);
-        let _looked_again = timeout_at(soon, metrics.changed()).await.is_ok();
+        if let Ok(Err(_)) = timeout_at(soon, metrics.changed()).await {
+            // This engine has stopped, and decides nothing any more.
+            return Answer::NotLeader { leader: None };
+        }
     }
 }
