@@ -39,7 +39,8 @@ impl Consensus {
     /// Safe; what was begun goes on.
     pub async fn hand_over(&self) {
         let shared = &self.shared;
-        shared.manager.note_leaver(shared.node, self.session());
+        // This process goes, whichever session it has or still gets.
+        shared.manager.note_leaver(shared.node, Some(SessionId(u64::MAX)));
         let until = Instant::now() + HAND_OVER_MAX;
         let mut told = Some(tokio::spawn(tell(Arc::clone(shared))));
         let mut metrics = shared.raft().server_metrics();

@@ -89,6 +89,8 @@ impl Manager {
     /// Notes that the process of a node leaves that has this session; none if it has none yet.
     pub(super) fn note_leaver(&self, node: NodeId, session: Option<SessionId>) {
         let mut inner = self.inner.lock();
+        // Who never leads is told of leaves, too.
+        inner.forget_leavers(Instant::now());
         let known = inner.leavers.get(&node);
         if known.is_none_or(|(_, of)| *of < session) {
             inner.leavers.insert(node, (Instant::now(), session));
@@ -286,10 +288,15 @@ impl Sight {
 }
 
 impl Inner {
+    /// Forgets who left long ago.
+    fn forget_leavers(&mut self, now: Instant) {
+        self.leavers.retain(|_, (since, _)| now.duration_since(*since) < REMEMBERED);
+    }
+
     /// Starts the clocks of a new leader, and those of one that was stalled: it cannot tell who was silent meanwhile.
     fn start_clocks(&mut self, sessions: &SessionPeers) {
         let now = Instant::now();
-        self.leavers.retain(|_, (since, _)| now.duration_since(*since) < REMEMBERED);
+        self.forget_leavers(now);
         let fresh = Term {
             since: now,
             looked: now,
@@ -409,5 +416,29 @@ impl Shared {
     /// What this leader would do now; none when this node does not lead.
     pub(super) fn plan(&self) -> Option<Decision> {
         Sight::take(self).map(|sight| plan(&sight.view))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leave_is_kept_for_the_youngest_session_and_not_for_ever() {
+        let manager = Manager::default();
+        let node = NodeId::from_random(1);
+        let of = |session: Option<u64>| session.map(SessionId);
+        for (told, kept) in [(None, None), (Some(7), Some(7)), (Some(3), Some(7)), (None, Some(7))]
+        {
+            manager.note_leaver(node, of(told));
+            assert_eq!(manager.inner.lock().leavers.get(&node).unwrap().1, of(kept));
+        }
+        for number in 2..=100 {
+            manager.note_leaver(NodeId::from_random(number), None);
+        }
+        assert_eq!(manager.inner.lock().leavers.len(), 100);
+        tokio::time::advance(REMEMBERED).await;
+        manager.note_leaver(node, of(Some(9)));
+        assert_eq!(manager.inner.lock().leavers.len(), 1, "the others left long ago");
     }
 }
