@@ -54,48 +54,17 @@ impl State {
 /// What one operation does, with what its answer tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    Set {
-        value: u64,
-        was: Option<bool>,
-    },
-    Clear {
-        was: Option<bool>,
-        returned: Nanos,
-    },
-    Cas {
-        from: Option<u64>,
-        to: u64,
-        done: Option<bool>,
-    },
+    Set { value: u64, was: Option<bool> },
+    Clear { was: Option<bool>, returned: Nanos },
+    Cas { from: Option<u64>, to: u64, done: Option<bool> },
     Get(Option<u64>),
-    Add {
-        by: i64,
-        sum: Option<i64>,
-    },
+    Add { by: i64, sum: Option<i64> },
     Sum(i64),
-    /// Its answer, or a read that holds it, tells the length behind it; else a read tells that the list was longer.
-    Append {
-        value: u64,
-        length: Option<i64>,
-        longer_than: u64,
-    },
-    All {
-        length: u64,
-        digest: u128,
-    },
-    SetFor {
-        value: u64,
-        early: Nanos,
-    },
-    GetFor {
-        value: Option<u64>,
-        is_late: bool,
-        returned: Nanos,
-    },
-    Keep {
-        was: Option<bool>,
-        returned: Nanos,
-    },
+    Append { value: u64, length: Option<i64>, longer_than: u64 },
+    All { length: u64, digest: u128 },
+    SetFor { value: u64, early: Nanos },
+    GetFor { value: Option<u64>, is_late: bool, returned: Nanos },
+    Keep { was: Option<bool>, returned: Nanos },
 }
 
 impl Step {
@@ -254,6 +223,7 @@ pub(super) fn parts(
 
 /// Takes from the longest read where each value was appended: nothing takes values out again, so the list had grown just so.
 /// Without that, the search would try all orders of those whose outcome nobody knows.
+/// An append that no read shows came when the list was longer than the longest of them.
 fn place_appends(entries: &mut Vec<Entry>, operations: &[&Operation]) {
     let reads = operations.iter().filter_map(|operation| match operation.answer() {
         Some(Answer::Values(values)) => Some(values),
