@@ -272,20 +272,26 @@ async fn the_log_stays_bounded_and_a_late_comer_gets_a_snapshot() {
     assert_eq!(digest(&first), digest(&late));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_follower_that_missed_a_snapshots_worth_catches_up_and_answers_its_callers() {
-    const LIMIT: u64 = 16 * 1024;
-    let config = Config { snapshot_log_bytes: bytesize::ByteSize(LIMIT), ..Config::default() };
-    let network = MemoryNetwork::new(1);
+/// A cluster of three whose logs keep about `log_kib`, one of whose followers is cut off.
+async fn two_and_one_apart(network: &MemoryNetwork, log_kib: u64) -> (Vec<TestNode>, TestNode) {
+    let snapshot_log_bytes = bytesize::ByteSize::kib(log_kib);
+    let config = Config { snapshot_log_bytes, ..Config::default() };
     let mut nodes = Vec::new();
     for number in 1..=3 {
-        nodes.push(node_with(&network, number, config.clone()).await);
+        nodes.push(node_with(network, number, config.clone()).await);
     }
     form(&nodes).await;
     let leader = nodes[0].consensus.status().leader.unwrap();
     let at = nodes.iter().position(|node| node.candidate.node != leader).unwrap();
     let behind = nodes.swap_remove(at);
     network.isolate(behind.candidate.placement.address);
+    (nodes, behind)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_missed_a_snapshots_worth_catches_up_and_answers_its_callers() {
+    let network = MemoryNetwork::new(1);
+    let (nodes, behind) = two_and_one_apart(&network, 16).await;
     let value = "x".repeat(500);
     for round in 0..200 {
         write(&nodes[0], &format!("f{round}"), &value).await.unwrap();
@@ -298,18 +304,9 @@ async fn a_follower_that_missed_a_snapshots_worth_catches_up_and_answers_its_cal
 #[tokio::test(start_paused = true)]
 async fn megabytes_of_state_cross_a_slow_and_lossy_link_and_replication_goes_on() {
     const ROUNDS: usize = 12;
-    let config = Config { snapshot_log_bytes: bytesize::ByteSize::kib(64), ..Config::default() };
     let network = MemoryNetwork::new(1);
-    let mut nodes = Vec::new();
-    for number in 1..=3 {
-        nodes.push(node_with(&network, number, config.clone()).await);
-    }
-    form(&nodes).await;
-    let leader = nodes[0].consensus.status().leader.unwrap();
-    let at = nodes.iter().position(|node| node.candidate.node != leader).unwrap();
-    let behind = nodes.swap_remove(at);
+    let (nodes, behind) = two_and_one_apart(&network, 64).await;
     let away = behind.candidate.placement.address;
-    network.isolate(away);
     let value = "x".repeat(512 * 1024);
     for round in 0..ROUNDS {
         write(&nodes[0], &format!("f{round}"), &value).await.unwrap();
