@@ -205,6 +205,11 @@ impl LogStore {
         self.0.memory.lock().formation
     }
 
+    /// The vote as it was last written: no vote later than this one has been given to anybody.
+    pub(super) fn vote(&self) -> Option<Vote> {
+        self.0.memory.lock().vote
+    }
+
     /// Notes the formation; it is durable together with the first entry or vote in it.
     pub(super) fn set_formation(&self, formation: FormationId) {
         let mut memory = self.0.memory.lock();

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use openraft::ReadPolicy;
 use openraft::raft::AppendEntriesRequest;
 use openraft::type_config::alias::SnapshotOf;
 use parking_lot::Mutex;
@@ -16,7 +15,7 @@ use super::machine::{Received, SnapshotData};
 use super::raft::Types;
 use super::shared::Shared;
 use super::wire::{Answer, Call, SnapshotDone, SnapshotHeader};
-use super::{deaths, feed, leave, recovery, relay};
+use super::{deaths, feed, leave, reads, recovery, relay};
 use crate::codec;
 use crate::ids::FormationId;
 use crate::keyspace::Restore;
@@ -89,7 +88,7 @@ async fn answer(shared: &Arc<Shared>, formation: FormationId, call: Call) -> Ans
         Call::Dead { session, is_durable } => deaths::take(shared, session, is_durable).await,
         Call::Survey => recovery::survey(shared, None).await,
         Call::Yield { to, next } => recovery::survey(shared, Some((to, next))).await,
-        Call::ReadIndex => read_index(shared).await,
+        Call::ReadIndex { node, vote } => reads::answer(shared, node, vote).await,
         Call::Outrun { node, vote } => shared.outrun(node, vote).await,
         Call::Renew { session } => shared.duties.renew(shared, session),
         Call::Open { nonce, node, placement } => {
@@ -132,7 +131,7 @@ async fn answer_raft(shared: &Shared, call: Call) -> Answer {
                 Err(error) => refused(&error),
             }
         }
-        Call::ReadIndex
+        Call::ReadIndex { .. }
         | Call::Renew { .. }
         | Call::Open { .. }
         | Call::Leave { .. }
@@ -143,16 +142,6 @@ async fn answer_raft(shared: &Shared, call: Call) -> Answer {
         | Call::Survey
         | Call::Yield { .. }
         | Call::Reformed { .. } => Answer::Refused { reason: "not a message of Raft".to_owned() },
-    }
-}
-
-/// Tells how far a node must have applied to answer reads that began before now.
-pub(super) async fn read_index(shared: &Shared) -> Answer {
-    match shared.raft().get_read_linearizer(ReadPolicy::ReadIndex).await {
-        Ok(linearizer) => {
-            Answer::ReadIndex { index: linearizer.read_log_id().index(), at: shared.state.stamp() }
-        }
-        Err(_) => Answer::NotLeader { leader: shared.leader() },
     }
 }
 

@@ -29,8 +29,8 @@ pub(super) enum Call {
     Append(AppendEntriesRequest<Types>),
     /// Take over as leader.
     TransferLeader(TransferLeaderRequest<Types>),
-    /// How far must I have applied to answer reads?
-    ReadIndex,
+    /// How far must I have applied to answer reads? A voter tells its vote, which is as good as an acknowledgement.
+    ReadIndex { node: NodeId, vote: Option<Vote> },
     /// My session lives.
     Renew { session: SessionId },
     /// Open a session for me.
