@@ -82,8 +82,9 @@ pub struct Config {
     /// The most observers that this node feeds while it leads and others vote beside it. Default 2. Raised: the leader's cost
     /// of a write grows. Lowered: an observer that finds no other source is turned away.
     pub followers_of_leader_max: usize,
-    /// How long entries are gathered for observers once some have just been sent. Default 2ms. Raised: fewer and larger
-    /// frames under load, and observers answer their own writes that much later. Lowered: the reverse.
+    /// How long entries are gathered for observers under load: once 16 frames, each observer's counted, have left within this
+    /// time. Default 2ms. Raised: fewer and larger frames, and observers answer their own writes that much later.
+    /// Lowered: the reverse.
     #[serde(with = "duration_text")]
     pub relay_pause: Duration,
     /// How many bytes of frames for observers are kept ready, once for all of them. Default 8 MiB. Raised: more memory.

@@ -318,3 +318,24 @@ async fn a_removed_voter_that_stood_for_election_comes_back_as_an_observer() {
     until_equal(nodes.iter()).await;
     assert!(leader(&nodes).consensus.status().term > before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_waits_for_each_of_its_writes_is_not_made_to_pause() {
+    let network = MemoryNetwork::new(1);
+    let relay_pause = Duration::from_secs(10);
+    let config = Config { relay_pause, ..Config::default() };
+    let voters = voters(&network, 3, &config).await;
+    let observer = join(&network, 4, &voters[0], config).await;
+    until_fed([&observer].into_iter()).await;
+    tokio::time::sleep(relay_pause).await;
+    let begun = Instant::now();
+    for round in 0..10 {
+        write(&observer, &format!("f{round}"), "v").await.unwrap();
+    }
+    assert!(begun.elapsed() < relay_pause, "{:?}", begun.elapsed());
+    // More of them are gathered.
+    for round in 0..10 {
+        write(&voters[0], &format!("g{round}"), "v").await.unwrap();
+    }
+    until_equal([&voters[0], &observer].into_iter()).await;
+}

@@ -38,6 +38,8 @@ const FRAME_BYTES: usize = 1024 * 1024;
 const HELD_MAX: Duration = Duration::from_secs(30);
 /// How long a follower may take until it has said what it wants, and a snapshot until it is taken.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How many frames, each follower's counted, go without a pause: one follower that waits for each of its writes needs no more.
+const AT_ONCE: usize = 16;
 /// The most other sources that a refusal names.
 const NAMED_MAX: usize = 32;
 
@@ -201,6 +203,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let relay = &shared.relay;
     let mut applied = shared.state.applied();
     let mut count = relay.count.subscribe();
+    let (mut since, mut sent) = (Instant::now(), 0_usize);
     loop {
         let waited = timeout(HELD_MAX, count.wait_for(|count| *count > 0)).await;
         let waited = waited.map(|ended| ended.is_ok());
@@ -216,9 +219,16 @@ pub(super) async fn run(shared: Arc<Shared>) {
             _ = count.changed() => continue,
             () = tokio::time::sleep(HELD_MAX) => continue,
         }
+        let pause = shared.config.relay_pause;
+        if since.elapsed() >= pause {
+            (since, sent) = (Instant::now(), 0);
+        }
         fill(&shared);
-        // What comes meanwhile goes into one frame; what comes after a quiet time goes at once.
-        tokio::time::sleep(shared.config.relay_pause).await;
+        sent = sent.saturating_add(relay.fed());
+        // What comes meanwhile goes into one frame; what comes after a quiet time, or for a few followers, goes at once.
+        if sent >= AT_ONCE {
+            tokio::time::sleep_until(since + pause).await;
+        }
     }
 }
 
