@@ -16,7 +16,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::close::{self, MALFORMED, REFUSED, SUPERSEDED};
+use super::close::{self, MALFORMED, REFUSED, STOOD_STILL, SUPERSEDED};
 use super::frame::{FrameReceiver, FrameSender};
 use super::notice::Kind;
 use super::stream::{self, Opening};
@@ -98,6 +98,19 @@ impl Guests {
         let surplus = own.len().saturating_sub(config.connections_per_node_max.max(1));
         own.drain(..surplus).for_each(|oldest| oldest.close(SUPERSEDED, b""));
         Ok(Registration { guests: Arc::clone(self), id, connection: connection.clone() })
+    }
+
+    /// How many connections there are that have not ended.
+    pub(super) fn count(&self) -> usize {
+        let guests = self.0.lock();
+        guests.values().flatten().filter(|guest| guest.close_reason().is_none()).count()
+    }
+
+    /// Ends the connections of everybody; tells how many there were.
+    pub(super) fn end_all(&self) -> usize {
+        let guests = self.0.lock();
+        let all = guests.values().flatten();
+        all.map(|connection| connection.close(STOOD_STILL, b"")).count()
     }
 }
 

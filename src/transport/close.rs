@@ -20,6 +20,9 @@ pub(super) const SUPERSEDED: VarInt = VarInt::from_u32(3);
 /// A stream was dropped before its end.
 pub(super) const ABANDONED: VarInt = VarInt::from_u32(4);
 
+/// The one that closes it had stood still for so long that the other one has most likely given it up.
+pub(super) const STOOD_STILL: VarInt = VarInt::from_u32(5);
+
 /// The most bytes of a peer's words that are passed on.
 const REASON_MAX: usize = 500;
 
@@ -71,6 +74,7 @@ pub(super) fn of_connection(error: &ConnectionError, address: SocketAddr) -> Err
             Error::closed(match close.error_code {
                 GOODBYE => format!("{address} said goodbye: {words}"),
                 SUPERSEDED => format!("{address} has a newer connection"),
+                STOOD_STILL => format!("{address} had stood still"),
                 MALFORMED => format!("{address} could not read what this node sent: {words}"),
                 other => format!("{address} closed the connection with code {other}: {words}"),
             })

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::close::{self, REFUSED, SUPERSEDED};
+use super::close::{self, REFUSED, STOOD_STILL, SUPERSEDED};
 use super::frame::{FrameReceiver, FrameSender};
 use super::notice::Kind;
 use super::pace::Pace;
@@ -71,6 +71,13 @@ impl Links {
     /// Gives the links that are up.
     pub(super) fn up(&self) -> Vec<Arc<Link>> {
         self.0.lock().values().filter_map(Place::up).cloned().collect()
+    }
+
+    /// Ends every link, so that the next one asked for is dialled; tells how many were up.
+    pub(super) fn end_all(&self) -> usize {
+        let up = self.up();
+        up.iter().for_each(|link| link.connection.close(STOOD_STILL, b""));
+        up.len()
     }
 
     /// Gives the link to a peer, if it is up.

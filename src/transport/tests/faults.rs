@@ -40,6 +40,18 @@ async fn a_goodbye_is_seen_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_goodbye_does_not_wait_for_a_dial_to_nobody() {
+    let mut talk = talk().await;
+    let (one, nobody) = (talk.one.clone(), peer(9));
+    tokio::spawn(async move { ping(&one, &nobody).await });
+    tokio::task::yield_now().await;
+    let before = tokio::time::Instant::now();
+    talk.one.close("leaving").await;
+    assert!(before.elapsed() < GOODBYE_MAX, "{:?}", before.elapsed());
+    assert!(talk.receiver.receive().await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dropped_transport_says_goodbye() {
     let mut talk = talk().await;
     drop(talk.two);
@@ -168,4 +180,24 @@ async fn a_stream_that_nobody_reads_holds_up_no_other() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     echo(incoming);
     soon(ping(&one, &TWO)).await.unwrap();
+}
+
+/// The round trip is so long that QUIC itself keeps a connection for far longer than the idle timeout.
+#[tokio::test(start_paused = true)]
+async fn who_stood_still_for_longer_than_its_peers_wait_uses_no_old_connection() {
+    let idle = Config::default().idle_timeout;
+    for (stood, stays) in [(idle / 2, true), (idle * 2, false)] {
+        let Talk { network, one, two, mut sender, mut receiver } = talk().await;
+        network.set_default(Link { delay: Duration::from_millis(700), ..Link::default() });
+        for _ in 0..10 {
+            sender.send(Bytes::from_static(b"again")).await.unwrap();
+            soon(receiver.receive()).await.unwrap();
+        }
+        tokio::time::advance(stood).await;
+        tokio::task::yield_now().await;
+        let guests = two.0.0.guests.count();
+        assert_eq!((one.links().len(), guests), if stays { (1, 1) } else { (0, 0) }, "{stood:?}");
+        network.set_default(Link::default());
+        soon(ping(&one, &TWO)).await.unwrap();
+    }
 }
