@@ -188,8 +188,9 @@ async fn a_dead_voter_without_a_spare_keeps_its_vote() {
     assert!(decision.text.contains("2 of 3 voters answer"), "{decision:?}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_leader_that_dies_in_a_half_done_change_has_it_finished_by_the_next() {
+/// Kills the leader of three voters and a spare in the middle of a change, while nobody looks after the votes. Gives who is to
+/// lose its vote by the change.
+async fn die_in_a_change() -> (Fleet, NodeId) {
     let mut fleet = Fleet::with(3, &["", "", "", ""]).await;
     fleet.nodes.iter().for_each(|node| node.consensus.shared.manager.rest());
     let leader = fleet.leader();
@@ -209,9 +210,36 @@ async fn a_leader_that_dies_in_a_half_done_change_has_it_finished_by_the_next() 
     raft.append_membership(joint, payload, []).await.unwrap();
     let dead = fleet.at(leader.candidate.node);
     fleet.kill(dead);
+    (fleet, gone)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_dies_in_a_half_done_change_has_it_finished_by_the_next() {
+    let (fleet, _) = die_in_a_change().await;
     fleet.nodes.iter().for_each(|node| node.consensus.shared.manager.go_on());
     fleet.until_voters(3).await;
     assert_eq!(write(&fleet.nodes[0], "f", "v").await, Ok(vec![Reply::Integer(1)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_finishes_a_change_that_takes_its_own_vote_hands_over() {
+    let (fleet, gone) = die_in_a_change().await;
+    let elected = &fleet.nodes[fleet.at(gone)];
+    let deadline = Instant::now() + PATIENCE;
+    while fleet.find_leader().is_none_or(|leader| leader.candidate.node != gone) {
+        assert!(Instant::now() < deadline, "it does not win");
+        elected.consensus.shared.raft().trigger().elect(true).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    fleet.nodes.iter().for_each(|node| node.consensus.shared.manager.go_on());
+    fleet.until_voters(3).await;
+    let has_vote = || {
+        fleet
+            .find_leader()
+            .is_some_and(|leader| leader.consensus.shared.voters().contains(&leader.candidate.node))
+    };
+    until("a leader with a vote", has_vote).await;
+    assert_eq!(write(elected, "f", "v").await, Ok(vec![Reply::Integer(1)]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -119,7 +119,7 @@ pub(super) fn plan(view: &View) -> Decision {
         return decide(Step::Finish, "a change of voters was left half done");
     }
     if !now.contains(&view.leader) {
-        return decide(Step::Rest, "this leader has no vote any more and is stepping down");
+        return step_down(view, now);
     }
     if let Some(moved) = view.moved(now) {
         return decide(Step::Readdress(moved), format!("{moved} is reached at another address"));
@@ -127,15 +127,28 @@ pub(super) fn plan(view: &View) -> Decision {
     if view.is_leaving(view.leader) { hand_over(view, now) } else { settle(view, now) }
 }
 
+/// What a leader does whose vote has gone to others while it led: the engine lets one go on that is a learner now.
+fn step_down(view: &View, now: &Nodes) -> Decision {
+    match heir(view, now.iter().copied()) {
+        Some(heir) => decide(Step::HandOver(heir), format!("the leader has no vote, {heir} has")),
+        None => decide(Step::Rest, "the leader has no vote, and nobody who has one answers"),
+    }
+}
+
+/// Who of some voters is to lead: one that answers, and is up to date.
+fn heir(view: &View, voters: impl Iterator<Item = NodeId>) -> Option<NodeId> {
+    let heirs = voters.filter(|id| *id != view.leader && view.life(*id) == Life::Answers);
+    heirs.min_by_key(|id| {
+        let heir = view.nodes.get(id);
+        (heir.is_none_or(|heir| !heir.is_near), heir.map(|heir| heir.silence), *id)
+    })
+}
+
 /// What a leader does that leaves: it lets another voter lead, and makes one if it votes alone.
 fn hand_over(view: &View, now: &Nodes) -> Decision {
-    let others = now.iter().filter(|id| **id != view.leader && !view.is_leaving(**id));
-    let heirs = others.filter(|id| view.life(**id) == Life::Answers);
-    if let Some(heir) = heirs.min_by_key(|id| {
-        let heir = view.nodes.get(id);
-        (heir.is_none_or(|heir| !heir.is_near), heir.map(|heir| heir.silence), **id)
-    }) {
-        return decide(Step::HandOver(*heir), format!("the leader leaves, {heir} is up to date"));
+    let staying = now.iter().copied().filter(|id| !view.is_leaving(*id));
+    if let Some(heir) = heir(view, staying) {
+        return decide(Step::HandOver(heir), format!("the leader leaves, {heir} is up to date"));
     }
     let Some(heir) = choice::next(view, now, &view.candidates()) else {
         return decide(Step::Rest, "the leader leaves, and nobody is there to take over");

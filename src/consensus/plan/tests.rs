@@ -142,6 +142,24 @@ fn a_leader_that_leaves_hands_over_or_makes_an_heir_first() {
 }
 
 #[test]
+fn a_leader_whose_vote_has_gone_to_others_hands_over() {
+    let mut view = calm(&[1, 2, 3], &[1, 2, 3]);
+    view.configs.push(ids(&[2, 3]));
+    assert_eq!(plan(&view).step, Step::Finish);
+    let mut view = calm(&[2, 3, 4], &[1, 2, 3, 4]);
+    view.leader = id(1);
+    view.learners_stay = false;
+    view.nodes.get_mut(&id(2)).unwrap().is_near = false;
+    assert_eq!(plan(&view).step, Step::HandOver(id(3)));
+    silence(&mut view, 3, 2);
+    assert_eq!(plan(&view).step, Step::HandOver(id(4)));
+    for number in [2, 3, 4] {
+        silence(&mut view, number, 2);
+    }
+    assert_eq!(plan(&view).step, Step::Rest);
+}
+
+#[test]
 fn a_change_that_is_half_done_is_finished_first() {
     let mut view = calm(&[1, 2, 3], &[1, 2, 3, 4]);
     view.configs.push(ids(&[1, 2, 4]));
@@ -270,12 +288,12 @@ impl World {
         voters.iter().filter(|id| self.lives(id)).count() > voters.len() / 2
     }
 
-    /// Whether there is a leader; makes one if the last one is gone.
+    /// Whether there is a leader; makes one if the last one is gone. One that has lost its vote leads on.
     fn elect(&mut self, preferred: usize) -> bool {
         if !self.configs.iter().all(|voters| self.is_quorate(voters)) {
             return false;
         }
-        if !self.lives(&self.leader) || !self.configs.iter().any(|c| c.contains(&self.leader)) {
+        if !self.lives(&self.leader) {
             let last = self.configs.last().unwrap();
             let alive: Vec<_> = last.iter().copied().filter(|id| self.lives(id)).collect();
             self.leader = alive[preferred % alive.len()];
@@ -400,15 +418,16 @@ impl World {
             }
             Turn::Recover(index) => {
                 let process = self.pick(index);
-                process.dead_for = None;
+                (process.dead_for, process.leaving_for) = (None, None);
                 process.session = true;
             }
             Turn::Leave(index) => {
                 self.pick(index).leaving_for.get_or_insert(0);
             }
             Turn::ChangeLeader(index) => {
-                let last = self.configs.last().unwrap();
-                let alive: Vec<_> = last.iter().copied().filter(|id| self.lives(id)).collect();
+                // While a change is half done, one that is to lose its vote by it may win.
+                let all: Nodes = self.configs.iter().flatten().copied().collect();
+                let alive: Vec<_> = all.into_iter().filter(|id| self.lives(id)).collect();
                 if !alive.is_empty() {
                     self.leader = alive[index % alive.len()];
                 }
@@ -469,6 +488,7 @@ impl World {
 
     fn assert_settled(&self, view: &View) {
         let voters = &self.configs[0];
+        assert!(voters.contains(&self.leader), "{} leads without a vote", self.leader);
         let stays = |id: &&NodeId| {
             let process = &self.processes[*id];
             process.dead_for.is_none() && process.leaving_for.is_none()
@@ -522,7 +542,7 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn no_history_makes_a_plan_lose_the_quorum_or_run_for_ever(
@@ -536,4 +556,29 @@ proptest! {
         }
         world.settle();
     }
+}
+
+/// In the middle of a change, the one wins that the change takes the vote from.
+#[test]
+fn no_leader_is_left_without_a_vote() {
+    let plan = |outcome| Turn::Plan { deaf_to: Vec::new(), outcome };
+    let join = || Turn::Join { zone: 0, host: 0 };
+    let mut world = World::new(3, false);
+    (0..7).for_each(|_| world.turn(join()));
+    for turn in [
+        plan(Outcome::Done),
+        Turn::Crash(3),
+        plan(Outcome::Done),
+        join(),
+        Turn::Leave(9),
+        Turn::ChangeLeader(1),
+        Turn::Crash(3),
+        plan(Outcome::Done),
+        plan(Outcome::Half),
+        Turn::ChangeLeader(0),
+        plan(Outcome::Done),
+    ] {
+        world.turn(turn);
+    }
+    world.settle();
 }
