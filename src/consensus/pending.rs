@@ -62,6 +62,24 @@ impl Batch {
         self.is_on_way || self.is_doubtful
     }
 
+    /// Takes the shares out whose time is up, and tells their callers that they surely had no effect.
+    fn drop_late(&mut self, now: Instant) {
+        let mut rest = &self.requests[..];
+        let (mut requests, mut shares) = (Vec::new(), Vec::new());
+        for share in std::mem::take(&mut self.shares) {
+            let (own, others) = rest.split_at(share.count.min(rest.len()));
+            rest = others;
+            if share.deadline > now {
+                requests.extend_from_slice(own);
+                shares.push(share);
+            } else if let Some(done) = share.done {
+                // A caller that went away needs no answer.
+                let _gone = done.send(Err(Error::TryAgain));
+            }
+        }
+        (self.requests, self.shares) = (requests.into(), shares);
+    }
+
     fn fail(&mut self, error: &Error) {
         for done in self.shares.iter_mut().filter_map(|share| share.done.take()) {
             // A caller that went away needs no answer.
@@ -462,23 +480,20 @@ impl Pending {
         }
     }
 
-    /// Tells callers whose time is up. A batch that surely is in no log is emptied, so that it has no effect later; one
-    /// that may be goes on as it is.
+    /// Tells callers whose time is up. Their share of a batch that surely is in no log is taken out, so that it has no effect
+    /// later; a batch that may be in one goes on as it is.
     pub(super) fn expire(&self, now: Instant) {
         let mut inner = self.inner.lock();
-        for batch in &mut inner.batches {
-            let is_doubtful = batch.may_have_effect();
-            let mut left = 0usize;
-            for share in &mut batch.shares {
-                if share.deadline > now {
-                    left = left.saturating_add(1);
-                } else if let Some(done) = share.done.take() {
-                    let error = if is_doubtful { Error::Unknown } else { Error::TryAgain };
-                    let _gone = done.send(Err(error));
+        let is_late = |batch: &&mut Batch| batch.shares.iter().any(|share| share.deadline <= now);
+        for batch in inner.batches.iter_mut().filter(is_late) {
+            if batch.may_have_effect() {
+                let late = batch.shares.iter_mut().filter(|share| share.deadline <= now);
+                for done in late.filter_map(|share| share.done.take()) {
+                    // A caller that went away needs no answer.
+                    let _gone = done.send(Err(Error::Unknown));
                 }
-            }
-            if left == 0 && !is_doubtful && batch.pieces.is_empty() {
-                batch.requests = Arc::default();
+            } else {
+                batch.drop_late(now);
             }
         }
     }
@@ -508,5 +523,53 @@ impl Pending {
     /// Tells whether the node is about to stop.
     pub(super) fn is_retired(&self) -> bool {
         self.inner.lock().is_retired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::tests::hset;
+    use super::*;
+
+    /// Asks for one write; gives where its reply comes out.
+    fn submission(field: &str, deadline: Instant) -> (Submission, Arrival) {
+        let (done, arrival) = oneshot::channel();
+        (Submission { requests: vec![hset(field, "v")], bytes: 1, deadline, done }, arrival)
+    }
+
+    fn outcome(event: Event) -> Outcome {
+        let (served, taken, notifications) = (Vec::new(), Vec::new(), Vec::new());
+        Outcome { event, served, taken, notifications }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_surely_had_no_effect_has_none_later_and_others_of_its_batch_do() {
+        let (outbox, _notices) = super::super::notices::channel();
+        let node = NodeId::from_random(1);
+        let pending = Pending::new(node, Clients::default(), 1 << 20, outbox);
+        pending.begin_session(7);
+        let (session, replaced) = (SessionId(3), None);
+        pending.settle(1, outcome(Event::Opened { session, node, nonce: 7, replaced }));
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(1));
+        let (first, mut late) = submission("late", now);
+        let (second, mut early) = submission("early", later);
+        let sent = pending.add(vec![first, second]).unwrap();
+        assert_eq!(sent.requests.len(), 2);
+        // Refused as a whole: it is in no log.
+        pending.end_way(Some(sent.serial));
+        pending.expire(now);
+        assert_eq!(late.try_recv().unwrap(), Err(Error::TryAgain));
+        let [again] = &pending.all()[..] else { panic!("one batch") };
+        assert_eq!((again.serial, &again.requests[..]), (sent.serial, &[hset("early", "v")][..]));
+        // The second time it may be in a log, so that it stays as it is.
+        pending.end_way(None);
+        pending.expire(later);
+        assert_eq!(early.try_recv().unwrap(), Err(Error::Unknown));
+        assert_eq!(pending.all()[0].requests.len(), 1);
+        let replies = [Reply::Integer(1)].into();
+        pending.settle(2, outcome(Event::Replied { session, serial: 1, replies }));
+        assert_eq!(pending.len(), 0);
     }
 }
