@@ -364,12 +364,15 @@ impl World {
         };
         let kept = (0..self.seats.len()).filter(kept).filter_map(|n| self.seats[n].id);
         let kept: BTreeSet<NodeId> = kept.collect();
-        let views: Vec<Vec<NodeId>> = self.statuses().into_iter().map(|(_, s)| s.voters).collect();
-        let is_safe = |voters: &Vec<NodeId>| {
-            voters.iter().filter(|voter| kept.contains(voter)).count() > voters.len() / 2
+        let views: Vec<_> = self.statuses().into_iter().map(|(n, s)| (n, s.voters)).collect();
+        let is_safe = |(number, voters): &(usize, Vec<NodeId>)| {
+            let left = voters.iter().filter(|voter| kept.contains(voter)).count();
+            let has = |voter| kept.contains(&voter);
+            let id = self.seats[*number].id;
+            left > voters.len() / 2 && id.is_none_or(|id| self.invariants.is_majority_left(id, has))
         };
-        let known: Vec<_> = views.iter().filter(|voters| !voters.is_empty()).collect();
-        !known.is_empty() && known.into_iter().all(is_safe)
+        let known: Vec<_> = views.into_iter().filter(|(_, voters)| !voters.is_empty()).collect();
+        !known.is_empty() && known.iter().all(is_safe)
     }
 }
 

@@ -31,7 +31,7 @@ use quorate::ids::NodeId;
 
 pub use self::eyes::Eyes;
 use self::eyes::Sighting;
-use self::facts::Facts;
+use self::facts::{Facts, is_quorum};
 use super::view::View;
 
 /// More findings than this say nothing new.
@@ -121,6 +121,13 @@ impl Invariants {
     #[must_use]
     pub const fn judged(&self) -> u64 {
         self.judged
+    }
+
+    /// Tells whether those who are meant by `has` are a majority of the voters as a node knows them in its log: while a change
+    /// is half done of both sets, and of those before the change, which count again if its entry is lost.
+    pub fn is_majority_left(&self, node: NodeId, has: impl Fn(NodeId) -> bool) -> bool {
+        let known = self.facts.nodes.get(&node);
+        known.is_none_or(|known| known.quorums().all(|quorums| is_quorum(quorums, &has)))
     }
 
     /// Judges all that happened since it was last called; gives what must not be. Cost: about a microsecond for each thing
