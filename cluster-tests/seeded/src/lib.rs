@@ -1,19 +1,27 @@
 //! The randomness that libraries ask the system for, drawn from a seed instead.
 //!
-//! Owns the symbol `getrandom` of every program that links this crate: the order of hash maps, tokio's and `rand`'s
-//! generators follow from it, so that a seed repeats a run. Invariant: before [`seed`] it is the kernel's own; after it, what
-//! a thread draws depends on the seed and on its own draws before, never on what other threads do at the same time. The
-//! crate `ring` asks the kernel by itself and stays random: keys differ between runs, lengths and times do not.
+//! Owns the symbols `getrandom` and `syscall` of every program that links this crate. By the first one ask hash maps for their
+//! order, tokio and `rand`; by the second one asks `ring`, for keys and all that TLS draws: what a corrupted or late packet
+//! is taken for depends on its very bytes. So a seed repeats a run to the byte. Invariants: before [`seed`] both are
+//! the system's own; after it, what a thread draws depends on the seed and on its own draws before, never on what other
+//! threads do at the same time; what one symbol gives does not depend on how often the other is asked.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ffi::{c_long, c_void};
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
 /// Where the threads begin that did not call [`seed`]. Zero: nobody has given a seed.
 static OTHERS: AtomicU64 = AtomicU64::new(0);
 
+/// Sets the second symbol's draws apart from the first one's.
+const APART: u64 = 0x6a09_e667_f3bc_c908;
+
 thread_local! {
-    /// How far this thread has come. Zero: it has not drawn yet.
+    /// How far this thread has come by the first symbol. Zero: it has not drawn yet.
     static STATE: Cell<u64> = const { Cell::new(0) };
+    /// How far it has come by the second.
+    static KEYS: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Draws everything from `seed` from now on. Threads that have drawn before keep what they have: call it first, and
@@ -21,6 +29,7 @@ thread_local! {
 pub fn seed(seed: u64) {
     OTHERS.store(mixed(!seed) | 1, Ordering::SeqCst);
     STATE.set(mixed(seed) | 1);
+    KEYS.set(mixed(seed ^ APART) | 1);
 }
 
 /// SplitMix64's output function (Steele, Lea, Flood 2014).
@@ -30,10 +39,21 @@ const fn mixed(state: u64) -> u64 {
     state ^ (state >> 31)
 }
 
-fn draw() -> u64 {
-    let state = if STATE.get() == 0 { OTHERS.load(Ordering::SeqCst) } else { STATE.get() };
-    STATE.set(state.wrapping_add(0x9e37_79b9_7f4a_7c15));
-    mixed(state)
+/// Whether a seed has been given.
+fn is_seeded() -> bool {
+    OTHERS.load(Ordering::SeqCst) != 0
+}
+
+fn draw(state: &Cell<u64>, begin: u64) -> u64 {
+    let at = if state.get() == 0 { begin } else { state.get() };
+    state.set(at.wrapping_add(0x9e37_79b9_7f4a_7c15));
+    mixed(at)
+}
+
+fn fill(buffer: &mut [u8], mut draw: impl FnMut() -> u64) {
+    for chunk in buffer.chunks_mut(8) {
+        chunk.copy_from_slice(&draw().to_le_bytes()[..chunk.len()]);
+    }
 }
 
 /// Fills `buffer` as getrandom(2) does.
@@ -43,17 +63,60 @@ fn draw() -> u64 {
 #[expect(unsafe_code, reason = "a C symbol is defined, and C's buffer filled")]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn getrandom(buffer: *mut u8, length: usize, flags: u32) -> isize {
-    if OTHERS.load(Ordering::SeqCst) == 0 {
+    if !is_seeded() {
         // SAFETY: the caller's promise is the kernel's condition.
-        let written = unsafe { libc::syscall(libc::SYS_getrandom, buffer, length, flags) };
+        let written = unsafe { real_syscall()(libc::SYS_getrandom, buffer, length, flags) };
         return isize::try_from(written).unwrap_or(-1);
     }
     // SAFETY: the caller promises that the buffer can be written.
     let buffer = unsafe { std::slice::from_raw_parts_mut(buffer, length) };
-    for chunk in buffer.chunks_mut(8) {
-        chunk.copy_from_slice(&draw().to_le_bytes()[..chunk.len()]);
-    }
+    let begin = OTHERS.load(Ordering::SeqCst);
+    fill(buffer, || STATE.with(|state| draw(state, begin)));
     isize::try_from(length).unwrap_or(-1)
+}
+
+type Syscall = unsafe extern "C" fn(c_long, ...) -> c_long;
+
+/// The C library's own function, behind the one defined here. No lock guards it, for a lock's own wait is a system call.
+#[expect(unsafe_code, reason = "a C symbol is looked up")]
+fn real_syscall() -> Syscall {
+    static FOUND: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+    let mut found = FOUND.load(Ordering::Acquire);
+    if found.is_null() {
+        // SAFETY: the name ends with a zero.
+        found = unsafe { libc::dlsym(libc::RTLD_NEXT, c"syscall".as_ptr()) };
+        assert!(!found.is_null(), "this C library has no syscall()");
+        FOUND.store(found, Ordering::Release);
+    }
+    // SAFETY: the C library's function of this name has this type.
+    unsafe { std::mem::transmute::<*mut c_void, Syscall>(found) }
+}
+
+/// Makes a system call as syscall(2) does, but for getrandom(2) once there is a seed. C declares it with any number of arguments;
+/// on Linux, those of x86-64 and AArch64 are passed as seven of a fixed number are.
+///
+/// # Safety
+/// As that of the system call.
+#[expect(unsafe_code, reason = "a C symbol is defined, and C's buffer filled")]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn syscall(
+    number: c_long,
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+) -> c_long {
+    if number != libc::SYS_getrandom || !is_seeded() {
+        // SAFETY: the caller's promise is handed on.
+        return unsafe { real_syscall()(number, a, b, c, d, e, f) };
+    }
+    // SAFETY: the caller promises that the buffer, the first argument, can be written.
+    let buffer = unsafe { std::slice::from_raw_parts_mut(a as *mut u8, b) };
+    let begin = OTHERS.load(Ordering::SeqCst) ^ APART;
+    fill(buffer, || KEYS.with(|state| draw(state, begin)));
+    c_long::try_from(b).unwrap_or(-1)
 }
 
 #[cfg(test)]
@@ -79,6 +142,40 @@ mod tests {
         let first = fresh(7);
         assert_eq!(first, fresh(7));
         assert_ne!(first, fresh(8));
+    }
+
+    /// Asks the kernel as `ring` does.
+    #[expect(unsafe_code, reason = "the symbol is called as a library would")]
+    fn key() -> [u8; 20] {
+        let mut key = [0; 20];
+        // SAFETY: the buffer has this length.
+        let written = unsafe { libc::syscall(libc::SYS_getrandom, key.as_mut_ptr(), key.len(), 0) };
+        assert_eq!(written, 20);
+        key
+    }
+
+    #[test]
+    fn keys_follow_from_the_seed_and_shift_no_other_draw() {
+        let _alone = SEEDING.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = |seed, keys| {
+            let run = move || {
+                super::seed(seed);
+                ((0..keys).map(|_| key()).collect::<Vec<_>>(), order())
+            };
+            std::thread::spawn(run).join().expect("no panic")
+        };
+        let (keys, first) = fresh(7, 2);
+        assert_ne!(keys[0], keys[1]);
+        assert_eq!(fresh(7, 2), (keys.clone(), first.clone()));
+        assert_ne!(fresh(8, 2).0, keys);
+        assert_eq!(fresh(7, 0).1, first);
+        // Other calls reach the kernel, and its errors the caller.
+        #[expect(unsafe_code, reason = "the symbol is called as a library would")]
+        // SAFETY: neither call reads or writes memory.
+        let (own, wrong) = unsafe { (libc::syscall(libc::SYS_getpid), libc::syscall(-1)) };
+        assert_eq!(u32::try_from(own), Ok(std::process::id()));
+        assert_eq!(wrong, -1);
+        assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::ENOSYS));
     }
 
     #[test]
