@@ -9,6 +9,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+/// A moment as a library wants it that knows wall clocks alone; made by [`on_own_clock`].
+pub(crate) type Moment = SystemTime;
+
+/// Gives the moment `since` the beginning of a clock of our own, which nobody sets. It is no time of day.
+#[must_use]
+pub(crate) fn on_own_clock(since: Duration) -> Moment {
+    UNIX_EPOCH + since
+}
+
 /// Milliseconds since the Unix epoch.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

@@ -10,14 +10,16 @@ use std::sync::Arc;
 use bytesize::ByteSize;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    AsyncUdpSocket, ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig,
+    AsyncUdpSocket, ClientConfig, Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TimeSource,
     TokioRuntime, TransportConfig, VarInt,
 };
 use quinn_proto::HashedConnectionIdGenerator;
 use ring::{hkdf, hmac};
+use tokio::time::Instant;
 
 use super::tls::{Tls, derive};
 use super::{Config, Error, Parts};
+use crate::time::{Moment, on_own_clock};
 
 /// Where datagrams come from and go to.
 pub enum Socket {
@@ -140,6 +142,16 @@ fn transport_config(config: &Config) -> Result<TransportConfig, Error> {
     Ok(transport)
 }
 
+/// The time of tokens for address validation (RFC 9000, section 8.1). None outlives the process that gave it, so the time
+/// since its start will do, which nobody sets.
+struct SinceStart(Instant);
+
+impl TimeSource for SinceStart {
+    fn now(&self) -> Moment {
+        on_own_clock(self.0.elapsed())
+    }
+}
+
 fn server_config(
     config: &Config,
     tls: rustls::ServerConfig,
@@ -154,6 +166,7 @@ fn server_config(
     server
         .transport_config(transport)
         .validation_token_config(validation)
+        .time_source(Arc::new(SinceStart(Instant::now())))
         .migration(false)
         .max_incoming(config.handshakes_max.saturating_mul(4).max(16))
         .incoming_buffer_size(64 * 1024)
