@@ -38,6 +38,8 @@ pub struct Trace {
     pub corrupted: u64,
     /// A hash over time, both addresses, length and fate of each.
     pub digest: u64,
+    /// A hash over the bytes of each: equal where the randomness of `ring` is repeated, too.
+    pub contents: u64,
 }
 
 /// Where the network's time comes from.
@@ -179,7 +181,7 @@ impl MemoryNetwork {
     fn deliver(&self, from: SocketAddr, to: SocketAddr, bytes: &[u8], ecn: Option<EcnCodepoint>) {
         let mut wires = self.0.lock();
         let now = wires.now();
-        let fates = wires.fates(now, from, to, bytes.len());
+        let fates = wires.fates(now, from, to, bytes);
         let Some(target) = wires.sockets.get(&to).and_then(Weak::upgrade) else { return };
         let first = wires.sequence;
         wires.sequence += fates.len() as u64;
@@ -217,8 +219,9 @@ impl Wires {
         now: Duration,
         from: SocketAddr,
         to: SocketAddr,
-        length: usize,
+        bytes: &[u8],
     ) -> Vec<Copy> {
+        let length = bytes.len();
         let link = self.links.get(&(from, to)).copied().unwrap_or(self.default);
         // Drawn for each datagram, lost or not, so that a cut does not shift the fates of the others.
         let draws = Draws::new(&mut self.rng);
@@ -233,15 +236,25 @@ impl Wires {
             length as u64,
             fates.len() as u64 | corrupted << 8,
         ];
-        for word in words {
-            // FNV-1a, a word at a time.
-            self.trace.digest = (self.trace.digest ^ word).wrapping_mul(0x0100_0000_01b3);
-        }
+        self.trace.digest = hash(self.trace.digest, words.into_iter());
+        self.trace.contents = hash(self.trace.contents, bytes.chunks(8).map(word));
         self.trace.sent += 1;
         self.trace.lost += u64::from(fates.is_empty());
         self.trace.corrupted += corrupted;
         fates
     }
+}
+
+/// FNV-1a, a word at a time.
+fn hash(begin: u64, words: impl Iterator<Item = u64>) -> u64 {
+    words.fold(begin, |hash, word| (hash ^ word).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Up to eight bytes as one word.
+fn word(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(word)
 }
 
 struct Datagram {

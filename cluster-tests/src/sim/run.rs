@@ -57,6 +57,8 @@ pub struct Report {
     pub datagrams: u64,
     /// A hash of all datagrams' times, addresses, lengths and fates.
     pub trace: u64,
+    /// A hash of all their bytes.
+    pub contents: u64,
     /// A hash of the history.
     pub history: u64,
     /// A hash of what all nodes had at the end.
@@ -68,8 +70,8 @@ pub struct Report {
 impl Report {
     /// What must be equal when a seed is run again.
     #[must_use]
-    pub const fn digests(&self) -> [u64; 3] {
-        [self.trace, self.history, self.state]
+    pub const fn digests(&self) -> [u64; 4] {
+        [self.trace, self.contents, self.history, self.state]
     }
 }
 
@@ -183,6 +185,7 @@ fn of_world(world: &World, lines: &[Line]) -> Report {
         judged: world.judged(),
         datagrams: trace.sent,
         trace: trace.digest,
+        contents: trace.contents,
         ..Report::default()
     };
     let mut bytes = Vec::new();
