@@ -49,7 +49,19 @@ pub(super) async fn recovered(field: &mut Field) -> Outcome {
     voted(field).await
 }
 
-/// Waits until at least three, or all of fewer, live nodes vote and no dead one does.
+/// How many of `voters` may yet die when `live` of them live.
+const fn bears(voters: usize, live: usize) -> usize {
+    live.saturating_sub(voters / 2 + 1)
+}
+
+/// Tells whether a dead voter may stay: every live node votes already, and the largest odd number of them alone would bear no
+/// more deaths.
+const fn may_stay(voters: usize, live: usize, nodes: usize) -> bool {
+    let odd = live.saturating_sub((live + 1) % 2);
+    live == nodes && live > 0 && bears(voters, live) >= bears(odd, odd)
+}
+
+/// Waits until at least three, or all of fewer, live nodes vote, and no dead one that could be replaced or is in the way.
 ///
 /// # Errors
 /// When it does not come to that within a minute.
@@ -59,7 +71,11 @@ pub(super) async fn voted(field: &Field) -> Outcome {
         let doors = field.group.open();
         let view = field.group.look().await;
         match view.voters(&doors) {
-            Some((all, live)) if all == live && live >= least && view.ready() == doors.len() => {
+            Some((all, live))
+                if (all == live || may_stay(all, live, doors.len()))
+                    && live >= least
+                    && view.ready() == doors.len() =>
+            {
                 Ok(())
             }
             _ => Err(Failure::new(format!("{view:?}"))),
@@ -148,4 +164,17 @@ pub(super) async fn start_somehow(field: &mut Field, slots: &[usize]) -> Outcome
         pauses.push(field.chance.between(Duration::ZERO, Duration::from_millis(most)));
     }
     field.group.start_apart(&order, &pauses).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_stay;
+
+    #[test]
+    fn a_dead_voter_may_stay_only_where_dropping_it_gains_nothing() {
+        assert!(may_stay(5, 4, 4), "three of three bear one death, as four of five do");
+        assert!(!may_stay(5, 4, 5), "a live one could take its place");
+        assert!(!may_stay(5, 3, 3), "three alone would bear one, these bear none");
+        assert!(!may_stay(5, 0, 0));
+    }
 }
