@@ -7,7 +7,9 @@
 //!
 //! A *life* is one process of a node, from its start to its end. What is bound through a node belongs to the life in which it
 //! was asked for; when that ends its session does, so that nothing of it can come back. While a process lives, its session
-//! may end and be renewed: from when it was told until it was told again, its fields may be there one by one.
+//! may end and be renewed: from when it was told until it was told again, its fields may be there one by one. What it puts back is
+//! what it had bound, wherever there is nothing: also where others had put something after its session had ended, which went
+//! before it was renewed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -217,7 +219,9 @@ impl<'r, 'a> Key<'r, 'a> {
             match self.binds.get(value) {
                 Some((bind, life)) if is_of(bind, *field) && !bind.is_failed() => {
                     sights.entry(*life).or_default().seen.push(bind);
-                    if let Some(newer) = self.replaced(*field, bind, read) {
+                    let newer = self.replaced(*field, bind, read);
+                    let newer = newer.filter(|_| !self.may_be_restored(*field, bind, *life, read));
+                    if let Some(newer) = newer {
                         self.find(
                             "stale: it was replaced before the read",
                             &[bind, newer, read],
@@ -292,6 +296,40 @@ impl<'r, 'a> Key<'r, 'a> {
                 && other.returned < read.invoked
                 // What another life had bound may have gone; but so has what it replaced.
                 && !is_same(other, bind)
+        })
+    }
+
+    /// Tells whether `bind`, which others have replaced, may be there again at a read: they did so when its session may have
+    /// been lost, and nothing of theirs was left when it was renewed.
+    fn may_be_restored(&self, field: u32, bind: &Operation, life: usize, read: &Operation) -> bool {
+        let changes = self.changes.get(&field).map_or(&[][..], Vec::as_slice);
+        let is_followed = |last: &Operation| {
+            changes.iter().any(|other| {
+                other.is_ok()
+                    && last.effective_by() < other.invoked
+                    && other.returned < read.invoked
+                    && !is_same(other, last)
+            })
+        };
+        let may_be_gone = |last: &Operation| match last.call {
+            Call::FieldDelete(_) => true,
+            Call::Bind { value, .. } => self.binds.get(&value).is_some_and(|(_, other)| {
+                let its = &self.lives[*other];
+                *other != life
+                    && (its.ends < read.returned || its.may_be_lost(self.run, last, read))
+            }),
+            _ => false,
+        };
+        let bound_by = &self.lives[life];
+        changes.iter().any(|last| {
+            !is_same(last, bind)
+                && !last.is_failed()
+                && (bind.invoked..read.returned).contains(&last.invoked)
+                && !is_followed(last)
+                && may_be_gone(last)
+                && bound_by.ends > last.invoked
+                && !self.run.is_calm(bind.invoked, last.invoked)
+                && bound_by.may_be_lost(self.run, bind, last)
         })
     }
 

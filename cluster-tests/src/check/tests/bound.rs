@@ -75,9 +75,17 @@ fn history() -> Vec<Line> {
     lines
 }
 
-/// Alters what the reads between two times show.
 fn alter(from_ms: u64, to_ms: u64, change: impl Fn(&mut BTreeMap<u32, u64>)) -> Vec<Line> {
-    let mut history = history();
+    altered(history(), from_ms, to_ms, change)
+}
+
+/// Alters what the reads between two times show.
+fn altered(
+    mut history: Vec<Line>,
+    from_ms: u64,
+    to_ms: u64,
+    change: impl Fn(&mut BTreeMap<u32, u64>),
+) -> Vec<Line> {
     let mut altered = 0;
     for line in &mut history {
         let Line::Operation(operation) = line else { continue };
@@ -155,6 +163,35 @@ fn what_comes_back_is_found() {
 fn old_values_of_the_same_process_are_found() {
     let old = |held: &mut BTreeMap<u32, u64>| held.extend((0..5).map(|n| (n, 100 + u64::from(n))));
     finds(&alter(20_000, 20_400, old), "stale");
+}
+
+/// The history in which n1 binds a field at one time and n2 at another, n2 ends then or never, and the field is n1's again when n1
+/// has its session again.
+fn overtaken(first_ms: u64, second_ms: u64, ends_ms: Option<u64>) -> Vec<Line> {
+    let mut history = history();
+    let lost = second_ms.min(32_000);
+    let gone = ends_ms.unwrap_or(36_650);
+    for (from, to, value) in
+        [(first_ms + 2, lost, 350), (second_ms + 2, gone, 950), (36_650, 50_000, 350)]
+    {
+        history = altered(history, from, to, |held| {
+            held.insert(15, value);
+        });
+    }
+    history.push(bind(1, first_ms, 15, 350));
+    history.push(bind(2, second_ms, 15, 950));
+    history.extend(ends_ms.map(|at| process(at, 2, Happening::Killed)));
+    history
+}
+
+#[test]
+fn what_others_put_in_the_place_of_a_lost_one_may_go_before_it_is_back() {
+    let verdict = verdict(&overtaken(29_000, 33_000, Some(34_000)));
+    assert!(verdict.passed(), "{verdict}");
+    // The second lives.
+    finds(&overtaken(29_000, 33_000, None), "stale");
+    // The first was not lost when it was replaced.
+    finds(&overtaken(20_000, 25_000, Some(34_000)), "stale");
 }
 
 #[test]
