@@ -1,8 +1,8 @@
 //! What this process had bound and lost with its session, until it is back.
 //!
 //! Owns the pieces between the end of one session and the first batches of the next, and which of them came back. Pure; does
-//! not send anything: `pending.rs` does. Invariant: a piece is put back at most once, and only where nobody has put anything
-//! since: a counter's share is added again only if the end of a session has taken it away.
+//! not send anything: `pending.rs` does. Invariant: a piece is put back at most once, and only where nothing is by
+//! then: a counter's share is added again only if the end of a session has taken it away.
 
 use std::collections::BTreeSet;
 
@@ -155,7 +155,7 @@ impl Losses {
     }
 }
 
-/// Makes the operation that puts a piece back, if nobody has put anything in its place.
+/// Makes the operation that puts a piece back, if there is nothing in its place.
 fn put_back(client: u64, piece: &Taken) -> Operation {
     let key = piece.key.clone();
     let command = match &piece.what {
