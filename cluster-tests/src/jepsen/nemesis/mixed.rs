@@ -141,14 +141,15 @@ impl Harm for Mixed {
         let count = MODES.iter().position(|mode| *mode == size).map_or(0, |at| at + 1);
         self.on = draw(&mut field.chance, &families, count);
         let (is_alone, mut told, mut there) = (self.on.len() == 1, Vec::new(), 0);
+        let nodes_come = self.on.contains(&Family::Membership);
         for family in &self.on {
             let Some(one) = self.all.get_mut(family) else { continue };
             match one {
                 One::Kill(kill) => kill.spares_data = !is_alone,
                 One::Clock(clock) => clock.spares_starts = !is_alone,
+                One::Packets(packets) => packets.spares_dials = nodes_come,
                 One::Partition(_)
                 | One::Flapping(_)
-                | One::Packets(_)
                 | One::Pause(_)
                 | One::Power(_)
                 | One::Disk(_)

@@ -32,7 +32,10 @@ const LOOKS: usize = 100;
 
 /// See the head of this file.
 #[derive(Debug, Default)]
-pub(super) struct Packets {}
+pub(super) struct Packets {
+    /// Whether nodes come meanwhile, to whom there must be new connections.
+    pub(super) spares_dials: bool,
+}
 
 /// Draws how bad a link is.
 fn link(mode: Mode, field: &mut Field) -> (Link, String) {
@@ -142,7 +145,10 @@ impl Harm for Packets {
     }
 
     async fn install(&mut self, field: &mut Field) -> Fault {
-        let mode = field.turn(Family::Packets, MODES);
+        let mode = match field.turn(Family::Packets, MODES) {
+            HOLE_LOW if self.spares_dials => HOLE_HIGH,
+            mode => mode,
+        };
         let fault = |installed| Fault { family: Family::Packets, mode, installed };
         // Chance decides where nobody leads.
         let leader = field.leader().await.ok();
