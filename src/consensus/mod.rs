@@ -38,6 +38,7 @@ mod pending;
 mod plan;
 mod progress;
 mod raft;
+mod read_index;
 mod reads;
 mod rebase;
 mod recovery;
@@ -231,6 +232,7 @@ impl Consensus {
         let raft = works.start(node, &links, &log, &snapshots, &state).await?;
         let (submissions, queue) = mpsc::channel(config.queue_max.max(1));
         let (readings, inbox) = mpsc::channel(config.queue_max.max(1));
+        let (read_indexes, askers) = read_index::Queue::new();
         let shared = Arc::new(Shared {
             config,
             timing,
@@ -252,6 +254,7 @@ impl Consensus {
             works,
             manager: manager::Manager::default(),
             clients,
+            read_indexes,
             is_let_go: AtomicBool::new(false),
             renewed: Mutex::new(Instant::now()),
             relay: relay::Relay::default(),
@@ -265,6 +268,7 @@ impl Consensus {
         let writer = writer::Writer::new(Arc::clone(&shared), queue).run();
         tasks.spawn(alarm("writer").over(writer));
         tasks.spawn(alarm("reads").over(reads::run(Arc::clone(&shared), inbox)));
+        tasks.spawn(alarm("read index").over(read_index::run(Arc::clone(&shared), askers)));
         tasks.spawn(alarm("deaths").over(deaths::run(Arc::clone(&shared))));
         tasks.spawn(alarm("recovery").over(recovery::run(Arc::clone(&shared))));
         tasks.spawn(alarm("duties").over(duties::run(Arc::clone(&shared))));
@@ -329,7 +333,7 @@ impl Consensus {
     }
 
     /// Confirms that a read of this node's state now is linearizable; gives the leader's clock. Cost: a share of one round
-    /// trip to the leader and one of its heartbeats.
+    /// trip to the leader and, unless the two are a majority, one of its to the voters.
     ///
     /// # Errors
     /// [`Error::TryAgain`] when no leader confirmed it in time.

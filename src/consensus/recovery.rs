@@ -136,7 +136,12 @@ impl Recovery {
     }
 
     /// Promises to follow `next`, or tells whom another promise was given to.
-    fn promise(&self, shared: &Shared, to: NodeId, next: FormationId) -> Result<(), NodeId> {
+    pub(super) fn promise(
+        &self,
+        shared: &Shared,
+        to: NodeId,
+        next: FormationId,
+    ) -> Result<(), NodeId> {
         if let Some(taker) = self.taker(shared).filter(|taker| *taker != to) {
             return Err(taker);
         }

@@ -15,7 +15,7 @@ use super::machine::{Received, SnapshotData};
 use super::raft::Types;
 use super::shared::Shared;
 use super::wire::{Answer, Call, SnapshotDone, SnapshotHeader};
-use super::{deaths, feed, leave, reads, recovery, relay};
+use super::{deaths, feed, leave, read_index, recovery, relay};
 use crate::codec;
 use crate::ids::FormationId;
 use crate::keyspace::Restore;
@@ -88,7 +88,8 @@ async fn answer(shared: &Arc<Shared>, formation: FormationId, call: Call) -> Ans
         Call::Dead { session, is_durable } => deaths::take(shared, session, is_durable).await,
         Call::Survey => recovery::survey(shared, None).await,
         Call::Yield { to, next } => recovery::survey(shared, Some((to, next))).await,
-        Call::ReadIndex { node, vote } => reads::answer(shared, node, vote).await,
+        Call::ReadIndex { node, vote } => read_index::answer(shared, node, vote).await,
+        Call::GivenVote => Answer::GivenVote { vote: shared.given_vote() },
         Call::Outrun { node, vote } => shared.outrun(node, vote).await,
         Call::Renew { session } => shared.duties.renew(shared, session),
         Call::Open { nonce, node, placement } => {
@@ -132,6 +133,7 @@ async fn answer_raft(shared: &Shared, call: Call) -> Answer {
             }
         }
         Call::ReadIndex { .. }
+        | Call::GivenVote
         | Call::Renew { .. }
         | Call::Open { .. }
         | Call::Leave { .. }

@@ -23,8 +23,8 @@ use super::raft::{Raft, StoredMembership};
 use super::state::State;
 use super::wire::{Answer, Call};
 use super::{
-    GROUP, deaths, duties, follow, formation, log, manager, meeting, rebase, recovery, relay,
-    restart, store,
+    GROUP, deaths, duties, follow, formation, log, manager, meeting, read_index, rebase, recovery,
+    relay, restart, store,
 };
 use crate::codec;
 use crate::host::Host;
@@ -154,6 +154,7 @@ pub(super) struct Shared {
     pub(super) works: rebase::Works,
     pub(super) manager: manager::Manager,
     pub(super) clients: Clients,
+    pub(super) read_indexes: read_index::Queue,
     /// The others go on without this node, which is leaving.
     pub(super) is_let_go: AtomicBool,
     /// When a leader last answered about this node's session, or it was opened.

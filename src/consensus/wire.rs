@@ -51,6 +51,8 @@ pub(super) enum Call {
     Yield { to: NodeId, next: FormationId },
     /// The cluster goes on under this formation, here.
     Reformed { formation: FormationId, node: NodeId, placement: Placement },
+    /// What is the last vote that you gave?
+    GivenVote,
 }
 
 /// What the other answers.
@@ -84,6 +86,10 @@ pub(super) enum Answer {
         last: Option<LogId>,
         is_led: bool,
         is_promised: bool,
+    },
+    /// None once the node has promised to follow another formation.
+    GivenVote {
+        vote: Option<Vote>,
     },
 }
 
