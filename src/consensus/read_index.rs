@@ -164,10 +164,9 @@ impl Shared {
     async fn vote_of(&self, voter: NodeId) -> (NodeId, Option<Vote>) {
         let asked = async {
             let peer = self.links.peer(voter, &self.placement_of(voter)?);
-            match self.links.call(&peer, &Call::GivenVote, VOTE_MAX).await.ok()? {
-                Answer::GivenVote { vote } => vote,
-                _ => None,
-            }
+            let told = self.links.call(&peer, &Call::GivenVote, VOTE_MAX).await.ok()?;
+            let Answer::GivenVote { vote } = told else { return None };
+            vote
         };
         (voter, asked.await)
     }
