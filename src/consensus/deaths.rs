@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::TransferLeaderRequest;
 use parking_lot::Mutex;
@@ -25,6 +26,8 @@ use crate::ids::{NodeId, SessionId};
 pub(super) const LOOK: Duration = Duration::from_millis(25);
 /// After how long a death is told again to the same leader.
 const AGAIN: Duration = Duration::from_millis(500);
+/// How long a voter may take to tell where its log ends before a leader is succeeded without its word.
+const TELL_MAX: Duration = Duration::from_millis(50);
 /// How often this process makes its own lock file young.
 const RENEW: Duration = Duration::from_secs(3600);
 /// How many of the gone are remembered.
@@ -128,9 +131,10 @@ fn look(shared: &Shared, open: &SessionPeers) -> Vec<(SessionId, NodeId, bool)> 
     dead
 }
 
-/// Stands for election at once, as if it had been handed over, when the leader that this node votes under is dead. Of the voters
-/// that live on this host the first one does, so that they do not split the votes; when it does not win, since it is stopped or
-/// has less than others, these stand when their time has come. The term and the log decide as in any election.
+/// Has a successor stand for election at once, as if it had been handed over, when the leader that this node votes under is dead: of
+/// the living voters that tell in time the one with most in its log, or else it would not win. Of those that live on this host the first
+/// one sees to it, so that they do not split the votes; where nobody wins, since that one is stopped, all stand when their time has
+/// come. The term and the log decide as in any election.
 async fn succeed(shared: &Shared, dead: &[(SessionId, NodeId, bool)]) {
     let is_dead = |id: &NodeId| dead.iter().any(|(_, node, _)| node == id);
     let raft = shared.raft();
@@ -143,15 +147,37 @@ async fn succeed(shared: &Shared, dead: &[(SessionId, NodeId, bool)]) {
     let is_majority_alive = voters.iter().filter(|id| !is_dead(id)).count() > voters.len() / 2;
     let lives_here =
         |id: &NodeId| *id == shared.node || shared.links.host.evidence(*id) == Evidence::Alive;
-    if leader.is_some_and(|leader| is_dead(&leader))
+    let is_due = leader.is_some_and(|leader| is_dead(&leader))
         && is_majority_alive
-        && voters.iter().find(|id| lives_here(id)) == Some(&shared.node)
-    {
-        tracing::info!(?leader, "the leader is proven dead: standing for election");
-        let handed_over = TransferLeaderRequest::new(vote, shared.node, None);
+        && voters.iter().find(|id| lives_here(id)) == Some(&shared.node);
+    if !is_due {
+        return;
+    }
+    let heir = furthest(shared, voters.into_iter().filter(|id| !is_dead(id))).await;
+    tracing::info!(?leader, %heir, "the leader is proven dead: having a voter stand for election");
+    let handed_over = TransferLeaderRequest::new(vote, heir, None);
+    if heir == shared.node {
         // A stopped engine is reported where it stops.
         let _stopped = raft.handle_transfer_leader(handed_over).await;
+    } else if let Some(placement) = shared.placement_of(heir) {
+        let peer = shared.links.peer(heir, &placement);
+        // It is handed over again as long as nothing comes of it.
+        let _late = shared.links.call(&peer, &Call::TransferLeader(handed_over), TELL_MAX).await;
     }
+}
+
+/// The voter with most in its log, this one before others that have as much.
+async fn furthest(shared: &Shared, voters: impl Iterator<Item = NodeId>) -> NodeId {
+    let last_of = async |voter: NodeId| {
+        let peer = shared.links.peer(voter, &shared.placement_of(voter)?);
+        let told = shared.links.call(&peer, &Call::Survey, TELL_MAX).await.ok()?;
+        let Answer::Surveyed { last, .. } = told else { return None };
+        Some((last, voter))
+    };
+    let told = join_all(voters.filter(|id| *id != shared.node).map(last_of)).await;
+    let own = shared.last_log_id().await;
+    let most = told.into_iter().flatten().filter(|(last, _)| *last > own).max();
+    most.map_or(shared.node, |(_, voter)| voter)
 }
 
 async fn tell(shared: &Shared, session: SessionId, is_durable: bool) {

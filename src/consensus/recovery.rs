@@ -167,7 +167,7 @@ impl Shared {
         contact.is_some_and(|at| at.elapsed() <= most)
     }
 
-    async fn last_log_id(&self) -> Option<LogId> {
+    pub(super) async fn last_log_id(&self) -> Option<LogId> {
         let mut log = self.log.clone();
         log.get_log_state().await.ok().and_then(|state| state.last_log_id)
     }

@@ -290,6 +290,29 @@ async fn a_leader_that_is_proven_dead_is_succeeded_at_once_and_its_session_ends(
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_voter_with_most_succeeds_a_dead_leader_whoever_sees_to_it() {
+    for behind in 0..2 {
+        let world = World::new();
+        let nodes = world.nodes(3).await;
+        let leader = nodes[0].consensus.status().leader.unwrap();
+        let (dead, alive): (Vec<_>, Vec<_>) =
+            nodes.iter().partition(|n| n.candidate.node == leader);
+        let place = |node: &TestNode| node.candidate.placement.address;
+        world.network.cut(place(dead[0]), place(alive[behind]));
+        write(dead[0], "before", "v").await.unwrap();
+        let last = |node: &TestNode| node.consensus.shared.log.last_index();
+        assert!(last(alive[behind]) < last(alive[1 - behind]));
+        world.network.heal();
+        world.kill(dead[0]);
+        let killed = Instant::now();
+        write(alive[behind], "after", "v").await.unwrap();
+        // Less than any of them waits for a leader that is only silent.
+        assert!(killed.elapsed() < Duration::from_millis(200), "{behind}: {:?}", killed.elapsed());
+        assert_eq!(read(alive[behind], "before").await, bulk("v"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_on_another_host_is_told_of_a_death() {
     let network = MemoryNetwork::new(1);
     let host = MemoryHost::default();

@@ -45,7 +45,7 @@ pub(super) enum Call {
     Outrun { node: NodeId, vote: Vote },
     /// The process of this session is proven dead; a durable one may come back with its data.
     Dead { session: SessionId, is_durable: bool },
-    /// The majority is gone: what do you have?
+    /// The majority is gone, or the leader: what do you have?
     Survey,
     /// Promise not to go on in this formation, but to follow the next.
     Yield { to: NodeId, next: FormationId },
