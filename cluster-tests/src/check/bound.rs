@@ -9,7 +9,7 @@
 //! was asked for; when that ends its session does, so that nothing of it can come back. While a process lives, its session
 //! may end and be renewed: from when it was told until it was told again, its fields may be there one by one. What it puts back is
 //! what it had bound, wherever there is nothing: also where others had put something after its session had ended, which went
-//! before it was renewed.
+//! before it was renewed. A process that ends meanwhile may have put back, as with any request under way; then that session ends, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -118,6 +118,15 @@ impl Life {
         is_told || is_silent || run.disturbed_at(read.returned).is_some_and(|until| until >= end)
     }
 
+    /// Tells whether what it put back may come, or have come, behind a read, though it has ended.
+    fn may_still_put_back(&self, run: &Run<'_>, read: &Operation) -> bool {
+        let within = nanos(run.rules.bound_gone_within_ms);
+        let is_over = read.invoked > self.ends.saturating_add(within)
+            && run.is_calm(read.invoked - within, read.returned);
+        let was_lost = self.losses.iter().any(|(_, renewed)| *renewed == Nanos::MAX);
+        was_lost && !is_over
+    }
+
     /// Tells whether its fields may be there one by one at a read.
     fn is_being_restored(&self, run: &Run<'_>, read: &Operation) -> bool {
         let slack = nanos(run.rules.expiry_epsilon_ms);
@@ -194,7 +203,9 @@ impl<'r, 'a> Key<'r, 'a> {
         for place in by_end {
             let read = self.reads[place].0;
             for (life, sight) in &sights[place] {
-                if read.invoked > self.lives[*life].ends && !sight.missing.is_empty() {
+                let its = &self.lives[*life];
+                let has_ended = read.invoked > its.ends && !its.may_still_put_back(self.run, read);
+                if has_ended && !sight.missing.is_empty() {
                     gone.entry(*life).or_insert(read);
                 }
             }

@@ -50,7 +50,8 @@ pub fn binary() -> Outcome<PathBuf> {
             return Err(Failure::new("`cargo build --bin quorate` failed"));
         }
         // Cargo leaves the file alone if only comments elsewhere changed; it is up to date now.
-        std::fs::File::options().append(true).open(&program)?.set_modified(newest)?;
+        // Opened to be read, for a program that runs cannot be opened to be written (ETXTBSY), and its owner may set its time.
+        std::fs::File::open(&program)?.set_modified(newest)?;
     }
     Ok(program)
 }

@@ -355,7 +355,8 @@ impl World {
         (0..self.hosts.len()).all(|number| !self.seats[number].is_wanted || is_up(number))
     }
 
-    /// Tells whether the nodes on these machines may be lost for good, all of them, and no voter's majority with them.
+    /// Tells whether the nodes on these machines may be lost for good, all of them, and no voter's majority with them; nor that of
+    /// the voters there will be if a leader that has not heard of it yet has them vote, too.
     pub(super) fn may_lose(&self, numbers: &[usize]) -> bool {
         let kept = |number: &usize| {
             let seat = &self.seats[*number];
@@ -365,11 +366,15 @@ impl World {
         let kept = (0..self.seats.len()).filter(kept).filter_map(|n| self.seats[n].id);
         let kept: BTreeSet<NodeId> = kept.collect();
         let views: Vec<_> = self.statuses().into_iter().map(|(n, s)| (n, s.voters)).collect();
+        let target = usize::from(self.setup.voters_target);
+        let lost: Vec<NodeId> = numbers.iter().filter_map(|n| self.seats[*n].id).collect();
         let is_safe = |(number, voters): &(usize, Vec<NodeId>)| {
             let left = voters.iter().filter(|voter| kept.contains(voter)).count();
             let has = |voter| kept.contains(&voter);
             let id = self.seats[*number].id;
-            left > voters.len() / 2 && id.is_none_or(|id| self.invariants.is_majority_left(id, has))
+            let others = lost.iter().filter(|id| !voters.contains(id)).count();
+            let most = (voters.len() + others).min(target.max(voters.len()));
+            left > most / 2 && id.is_none_or(|id| self.invariants.is_majority_left(id, has))
         };
         let known: Vec<_> = views.into_iter().filter(|(_, voters)| !voters.is_empty()).collect();
         !known.is_empty() && known.iter().all(is_safe)

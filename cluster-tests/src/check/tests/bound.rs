@@ -160,6 +160,25 @@ fn what_comes_back_is_found() {
 }
 
 #[test]
+fn what_is_put_back_may_come_after_the_end_of_its_process_but_not_much_later() {
+    let mut ended = history();
+    ended.retain(|line| *line != process(36_600, 1, Happening::SessionRenewed));
+    ended.push(process(36_300, 1, Happening::Left));
+    let is_its = |field: &u32| (10..15).contains(field);
+    let gone = |held: &mut BTreeMap<u32, u64>| held.retain(|field, _| !is_its(field));
+    let ended = altered(ended, 37_500, 50_000, gone);
+    let before = verdict(&ended);
+    assert!(before.passed(), "{before}");
+    let back =
+        |held: &mut BTreeMap<u32, u64>| held.extend((0..5).map(|n| (10 + n, 300 + u64::from(n))));
+    finds(&altered(ended.clone(), 45_000, 45_400, back), "came back");
+    // Nothing was under way when the session had not been lost.
+    let mut kept = altered(ended, 30_000, 36_350, back);
+    kept.retain(|line| *line != process(36_200, 1, Happening::SessionEnded));
+    finds(&altered(kept, 36_350, 36_500, gone), "came back");
+}
+
+#[test]
 fn old_values_of_the_same_process_are_found() {
     let old = |held: &mut BTreeMap<u32, u64>| held.extend((0..5).map(|n| (n, 100 + u64::from(n))));
     finds(&alter(20_000, 20_400, old), "stale");
