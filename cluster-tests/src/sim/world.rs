@@ -360,8 +360,9 @@ impl World {
     pub(super) fn may_lose(&self, numbers: &[usize]) -> bool {
         let kept = |number: &usize| {
             let seat = &self.seats[*number];
-            // One that leaves may be gone before the others have let it go.
-            !numbers.contains(number) && !seat.is_suspect && seat.leaves_since.is_none()
+            // One that leaves may be gone before the others have let it go, and a guest that has does not come back as who it was.
+            let stays = seat.is_wanted && seat.leaves_since.is_none();
+            !numbers.contains(number) && !seat.is_suspect && stays
         };
         let kept = (0..self.seats.len()).filter(kept).filter_map(|n| self.seats[n].id);
         let kept: BTreeSet<NodeId> = kept.collect();
