@@ -118,8 +118,9 @@ async fn one_publishers_messages_keep_their_order_across_topics(ground: &Ground)
 }
 
 async fn who_comes_late_gets_nothing_of_before(ground: &Ground) -> Outcome {
-    let topic = &ground.name("topic");
     for number in 0..3 {
+        // Another for each: what one side has published may still be on its way when the next one subscribes.
+        let topic = &ground.name("topic");
         gives!(ground.at(number).publish(topic, value("early")), ());
         let late = subscribe(ground, number, topic).await?;
         gives!(ground.at(number).publish(topic, value("late")), ());
