@@ -174,10 +174,21 @@ impl<'a> Intake<'a> {
         let raft = self.shared.raft();
         let committed = raft.metrics().borrow_watched().local_committed;
         let is_newer = |last: LogId| committed.is_none_or(|own| last.index() > own.index());
-        if !meta.last_log_id.is_some_and(is_newer) {
+        let Some(last) = meta.last_log_id.filter(|last| is_newer(*last)) else {
             return Ok(());
+        };
+        if self.shared.log.id_at(last.index()) == Some(last) {
+            tracing::info!(
+                index = last.index(),
+                chunks,
+                "a snapshot holds nothing that is not in the log"
+            );
+            let (prev_log_id, leader_commit) = (Some(last), Some(last));
+            // As a snapshot it would take the engine back from what is in the log behind it.
+            let committed =
+                AppendEntriesRequest { vote, prev_log_id, entries: Vec::new(), leader_commit };
+            return self.append(committed).await;
         }
-        let index = meta.last_log_id.map(|last| last.index());
         let snapshot =
             SnapshotData::Received(Arc::new(Mutex::new(Some(Received { keyspace, saving }))));
         let snapshot = SnapshotOf::<Types, _> { meta, snapshot };
@@ -186,7 +197,7 @@ impl<'a> Intake<'a> {
         if response.vote.leader_id > vote.leader_id {
             return Err(format!("this node knows of a newer vote, {}", response.vote));
         }
-        tracing::info!(?index, chunks, "installed a snapshot");
+        tracing::info!(index = last.index(), chunks, "installed a snapshot");
         Ok(())
     }
 
@@ -240,8 +251,10 @@ fn is_sound(request: &AppendEntriesRequest<Types>) -> bool {
 mod tests {
     use openraft::vote::RaftLeaderId;
 
+    use super::super::tests::{node, until};
     use super::*;
     use crate::ids::NodeId;
+    use crate::transport::MemoryNetwork;
 
     type LeaderId = openraft::impls::leader_id_adv::LeaderId<u64, NodeId>;
 
@@ -297,5 +310,30 @@ mod tests {
         ] {
             assert!(!is_sound(&bad), "{what}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_snapshot_of_what_is_in_the_log_takes_nothing_back() {
+        let node = node(&MemoryNetwork::new(1), 1).await;
+        let shared = &node.consensus.shared;
+        let mut begun = None;
+        let mut intake = Intake::new(Arc::clone(shared), &mut begun);
+        let ids: Vec<(u64, u64)> = (0..=10).map(|index| (3, index)).collect();
+        let entries = request(4, &ids);
+        let entries = AppendEntriesRequest { prev_log_id: None, leader_commit: None, ..entries };
+        let vote = entries.vote;
+        intake.append(entries).await.unwrap();
+        until("the entries", || shared.log.last_index() == 10).await;
+        let meta = SnapshotMeta { last_log_id: Some(id(3, 5)), ..SnapshotMeta::default() };
+        intake.begin(vote, meta, 0).unwrap();
+        for chunk in shared.state.with(crate::keyspace::Keyspace::snapshot).chunks() {
+            intake.chunk(&chunk).unwrap();
+        }
+        intake.install().await.unwrap();
+        until("what it holds", || shared.state.applied_index() == 5).await;
+        assert_eq!((shared.log.last_index(), shared.snapshot_index()), (10, 0));
+        let more = AppendEntriesRequest { prev_log_id: Some(id(3, 10)), ..request(4, &[(4, 11)]) };
+        intake.append(more).await.unwrap();
+        until("what is behind it", || shared.state.applied_index() == 11).await;
     }
 }
