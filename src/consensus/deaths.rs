@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, timeout};
 
 use super::SessionPeers;
+use super::raft::Vote;
 use super::shared::Shared;
 use super::wire::{Answer, Call};
 use crate::command::Action;
@@ -28,6 +29,8 @@ pub(super) const LOOK: Duration = Duration::from_millis(25);
 const AGAIN: Duration = Duration::from_millis(500);
 /// How long a voter may take to tell where its log ends before a leader is succeeded without its word.
 const TELL_MAX: Duration = Duration::from_millis(50);
+/// How long the voter with most is asked to stand before the one that sees to it stands itself.
+const HEIR_MAX: Duration = Duration::from_millis(100);
 /// How often this process makes its own lock file young.
 const RENEW: Duration = Duration::from_secs(3600);
 /// How many of the gone are remembered.
@@ -80,6 +83,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told: BTreeMap<SessionId, (NodeId, Instant)> = BTreeMap::new();
+    let mut tried = None;
     let mut renewed = Instant::now();
     loop {
         ticks.tick().await;
@@ -96,7 +100,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             *known = now;
             is_new
         });
-        succeed(&shared, &dead).await;
+        succeed(&shared, &dead, &mut tried).await;
         for (session, _, is_durable) in dead {
             let is_leader = shared.is_leader();
             let leader =
@@ -135,7 +139,11 @@ fn look(shared: &Shared, open: &SessionPeers) -> Vec<(SessionId, NodeId, bool)> 
 /// the living voters that tell in time the one with most in its log, or else it would not win. Of those that live on this host the first
 /// one sees to it, so that they do not split the votes; where nobody wins, since that one is stopped, all stand when their time has
 /// come. The term and the log decide as in any election.
-async fn succeed(shared: &Shared, dead: &[(SessionId, NodeId, bool)]) {
+async fn succeed(
+    shared: &Shared,
+    dead: &[(SessionId, NodeId, bool)],
+    tried: &mut Option<(Vote, NodeId, Instant)>,
+) {
     let is_dead = |id: &NodeId| dead.iter().any(|(_, node, _)| node == id);
     let raft = shared.raft();
     let (vote, leader) = {
@@ -153,7 +161,11 @@ async fn succeed(shared: &Shared, dead: &[(SessionId, NodeId, bool)]) {
     if !is_due {
         return;
     }
-    let heir = furthest(shared, voters.into_iter().filter(|id| !is_dead(id))).await;
+    let most = furthest(shared, voters.into_iter().filter(|id| !is_dead(id))).await;
+    let first = tried.filter(|(of, heir, _)| (*of, *heir) == (vote, most));
+    let (.., since) = *tried.insert(first.unwrap_or((vote, most, Instant::now())));
+    // Another that does not stand, as when its disk hangs, is not waited for.
+    let heir = if since.elapsed() < HEIR_MAX { most } else { shared.node };
     tracing::info!(?leader, %heir, "the leader is proven dead: having a voter stand for election");
     let handed_over = TransferLeaderRequest::new(vote, heir, None);
     if heir == shared.node {
