@@ -86,12 +86,17 @@ async fn round(shared: &Shared, waiting: Vec<Waiting>) {
 
 /// Tells how far a node must have applied to answer reads that began before it asked.
 pub(super) async fn answer(shared: &Shared, asker: NodeId, vote: Option<Vote>) -> Answer {
+    if !shared.is_leader() {
+        return Answer::NotLeader { leader: shared.leader() };
+    }
+    // Before the index, which then knows of all that was put off by then.
+    let at = shared.state.stamp();
     let index = match shared.index_between_two(asker, vote).await {
         Some(index) => Some(index),
         None => shared.read_indexes.index().await,
     };
     match index {
-        Some(index) => Answer::ReadIndex { index, at: shared.state.stamp() },
+        Some(index) => Answer::ReadIndex { index, at },
         None => Answer::NotLeader { leader: shared.leader() },
     }
 }
