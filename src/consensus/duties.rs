@@ -42,12 +42,19 @@ impl Duties {
 
     /// Renews a session, if this node leads and knows it.
     pub(super) fn renew(&self, shared: &Shared, session: SessionId) -> Answer {
+        let not_leader = || Answer::NotLeader { leader: shared.leader() };
         if !shared.is_leader() {
-            return Answer::NotLeader { leader: shared.leader() };
+            return not_leader();
         }
         self.hear(session);
+        // Before the look at the state: whoever has just been elected may have yet to apply what opened the session.
+        let knows_all = shared.has_applied_own();
         let is_open = shared.state.with(|keyspace| keyspace.sessions().contains_key(&session));
-        if is_open { Answer::Done } else { Answer::NoSession }
+        match (is_open, knows_all) {
+            (true, _) => Answer::Done,
+            (false, true) => Answer::NoSession,
+            (false, false) => not_leader(),
+        }
     }
 
     /// Opens a session for a node.
@@ -173,12 +180,13 @@ pub(super) async fn keep_session(shared: Arc<Shared>) {
         else {
             continue;
         };
-        if leader == shared.node {
-            *shared.renewed.lock() = Instant::now();
-            continue;
-        }
-        let peer = shared.links.peer(leader, &placement);
-        let answer = shared.links.call(&peer, &Call::Renew { session }, every).await;
+        let answer = if leader == shared.node {
+            // What another leader has opened may be over without a trace in the snapshot that brought this one here.
+            Ok(shared.duties.renew(&shared, session))
+        } else {
+            let peer = shared.links.peer(leader, &placement);
+            shared.links.call(&peer, &Call::Renew { session }, every).await
+        };
         if matches!(answer, Ok(Answer::Done | Answer::NoSession)) {
             *shared.renewed.lock() = Instant::now();
         }

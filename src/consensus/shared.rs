@@ -178,6 +178,14 @@ impl Shared {
         self.raft().server_metrics().borrow_watched().state == ServerState::Leader
     }
 
+    /// Tells whether an entry of the newest leader that this node knows of is applied here, and with it all that was
+    /// committed under those before.
+    pub(super) fn has_applied_own(&self) -> bool {
+        let vote = self.raft().server_metrics().borrow_watched().vote;
+        let (applied, _) = self.state.position();
+        applied.is_some_and(|last| *last.committed_leader_id() == vote.leader_id)
+    }
+
     /// The leader that this node knows of.
     pub(super) fn leader(&self) -> Option<(NodeId, Placement)> {
         let metrics = self.raft().server_metrics();

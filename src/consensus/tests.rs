@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::command::{Command, HashCommand, Operation};
+use crate::command::{Action, Command, HashCommand, Operation};
 use crate::host::Place;
 use crate::transport::{Credentials, Identity, Link, MemoryNetwork, Secret, Socket};
 
@@ -109,6 +109,15 @@ pub(super) async fn until(what: &str, mut ready: impl FnMut() -> bool) {
     while !ready() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// As [`until`], looking each millisecond.
+async fn closely_until(what: &str, ready: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !ready() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -299,6 +308,61 @@ async fn a_follower_that_missed_a_snapshots_worth_catches_up_and_answers_its_cal
     network.heal();
     assert_eq!(write(&behind, "own", "v").await, Ok(vec![Reply::Integer(1)]));
     assert_eq!(read(&behind, "f0").await, bulk(&value));
+}
+
+/// The session opened, and ended, between what was applied last and the snapshot that came next; then the node led.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_was_told_of_a_session_that_is_over_opens_another() {
+    let network = MemoryNetwork::new(1);
+    let node = node(&network, 1).await;
+    node.consensus.form_alone().await.unwrap();
+    until("a session", || node.consensus.session().is_some()).await;
+    let shared = &node.consensus.shared;
+    let over = shared.state.pending.session().unwrap();
+    shared.state.pending.begin_session(7);
+    let ended = shared.propose(Action::Expire { session: over });
+    assert!(matches!(ended.await, wire::Answer::Done));
+    shared.state.pending.announce_session(7, over);
+    until("another session", || node.consensus.session().is_some_and(|own| own != over)).await;
+    assert_eq!(write(&node, "f", "v").await, Ok(vec![Reply::Integer(1)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_disowns_no_session_that_it_has_yet_to_apply() {
+    let network = MemoryNetwork::new(1);
+    let nodes = [node(&network, 1).await, node(&network, 2).await, node(&network, 3).await];
+    form(&nodes).await;
+    nodes.iter().for_each(|node| node.consensus.shared.manager.rest());
+    let (old, mut others): (Vec<_>, Vec<_>) =
+        nodes.iter().partition(|node| node.consensus.status().role == Role::Leader);
+    let (old, next, third) = (old[0], others.remove(0), others.remove(0));
+    let at = |node: &TestNode| node.candidate.placement.address;
+    third.consensus.shared.raft().runtime_config().elect(false);
+    // The entry arrives; that it is committed is not told.
+    network.cut(at(next), at(old));
+    network.cut(at(third), at(old));
+    let (id, placement) = (NodeId::from_random(9), Placement::new("guest", address(9)));
+    let proposing = old.consensus.shared.clone();
+    let session = SessionId(proposing.log.last_index() + 1);
+    tokio::spawn(async move { proposing.duties.open_session(&proposing, 9, id, placement).await });
+    closely_until("its entry", || next.consensus.shared.log.last_index() >= session.0).await;
+    network.isolate(at(old));
+    // Nor does the next leader commit anything in the moment in which it is elected.
+    let slow = Link { delay: Duration::from_millis(50), ..Link::default() };
+    network.set_link(at(third), at(next), slow);
+    closely_until("its election", || next.consensus.shared.is_leader()).await;
+    network.isolate(at(third));
+    let next = &next.consensus.shared;
+    let is_applied = || next.state.with(|keyspace| keyspace.sessions().contains_key(&session));
+    let renew = || next.duties.renew(next, session);
+    for _ in 0..100 {
+        assert!(!is_applied() && matches!(renew(), wire::Answer::NotLeader { .. }));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    network.heal();
+    network.isolate(at(old));
+    closely_until("the state", is_applied).await;
+    assert!(matches!(renew(), wire::Answer::Done));
 }
 
 #[tokio::test(start_paused = true)]
