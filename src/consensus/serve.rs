@@ -8,17 +8,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use openraft::raft::AppendEntriesRequest;
-use openraft::type_config::alias::SnapshotOf;
-use parking_lot::Mutex;
 
-use super::machine::{Received, SnapshotData};
+use super::intake::Intake;
 use super::raft::Types;
 use super::shared::Shared;
 use super::wire::{Answer, Call, SnapshotDone, SnapshotHeader};
 use super::{deaths, feed, leave, read_index, recovery, relay};
 use crate::codec;
 use crate::ids::FormationId;
-use crate::keyspace::Restore;
 use crate::transport::{Class, Inbound, serve_calls};
 
 /// How many calls of one peer are worked on at once.
@@ -166,7 +163,10 @@ async fn serve_append(shared: &Shared, inbound: Inbound) -> Result<(), crate::tr
     Ok(())
 }
 
-async fn serve_snapshot(shared: &Shared, inbound: Inbound) -> Result<(), crate::transport::Error> {
+async fn serve_snapshot(
+    shared: &Arc<Shared>,
+    inbound: Inbound,
+) -> Result<(), crate::transport::Error> {
     let Inbound { mut sender, mut receiver, .. } = inbound;
     let Some(first) = receiver.receive().await? else {
         return Ok(());
@@ -174,40 +174,24 @@ async fn serve_snapshot(shared: &Shared, inbound: Inbound) -> Result<(), crate::
     let Ok(SnapshotHeader { vote, meta }) = codec::decode(&first) else {
         return Ok(());
     };
-    let mut restore = Restore::new(shared.state.limits());
-    let mut saving = match shared.snapshots.begin(&meta) {
-        Ok(saving) => saving,
-        Err(error) => {
-            tracing::error!(%error, "cannot store a snapshot");
-            return Ok(());
-        }
-    };
-    while let Some(chunk) = receiver.receive().await? {
-        if let Err(error) = restore.feed(&chunk) {
-            tracing::warn!(%error, "refused a snapshot");
-            return Ok(());
-        }
-        if let Some(Err(error)) = saving.as_mut().map(|saving| saving.put(&chunk)) {
-            tracing::error!(%error, "cannot store a snapshot");
-            return Ok(());
-        }
+    let mut begun = None;
+    let mut intake = Intake::new(Arc::clone(shared), &mut begun);
+    let mut taken = intake.begin(vote, meta, 0);
+    while taken.is_ok()
+        && let Some(chunk) = receiver.receive().await?
+    {
+        taken = intake.chunk(&chunk);
     }
-    let keyspace = match restore.finish() {
-        Ok(keyspace) => keyspace,
-        Err(error) => {
-            tracing::warn!(%error, "refused a snapshot");
-            return Ok(());
-        }
-    };
-    let snapshot =
-        SnapshotData::Received(Arc::new(Mutex::new(Some(Received { keyspace, saving }))));
-    let snapshot = SnapshotOf::<Types, _> { meta, snapshot };
-    match shared.raft().install_full_snapshot(vote, snapshot).await {
-        Ok(response) => {
-            sender.send(codec::encode(&SnapshotDone { vote: response.vote })).await?;
+    if taken.is_ok() {
+        taken = intake.install().await;
+        intake.close().await;
+    }
+    match taken {
+        Ok(()) => {
+            sender.send(codec::encode(&SnapshotDone { vote })).await?;
             sender.finish();
         }
-        Err(error) => tracing::warn!(%error, "could not install a snapshot"),
+        Err(reason) => tracing::warn!(reason, "could not install a snapshot"),
     }
     Ok(())
 }
