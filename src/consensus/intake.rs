@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::entry::RaftEntry;
-use openraft::raft::AppendEntriesRequest;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use openraft::type_config::alias::SnapshotOf;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -189,6 +189,7 @@ impl<'a> Intake<'a> {
                 AppendEntriesRequest { vote, prev_log_id, entries: Vec::new(), leader_commit };
             return self.append(committed).await;
         }
+        make_way(&self.shared, vote, last).await?;
         let snapshot =
             SnapshotData::Received(Arc::new(Mutex::new(Some(Received { keyspace, saving }))));
         let snapshot = SnapshotOf::<Types, _> { meta, snapshot };
@@ -231,6 +232,30 @@ fn open(shared: &Arc<Shared>) -> Lane {
     Lane { outbox: Some(outbox), drain }
 }
 
+/// Takes out of the log what stands where a snapshot ends, and all behind it, if that is not the snapshot's last entry: it is
+/// not committed, and never will be.
+///
+/// openraft 0.10.0-alpha.37 would by itself take out all that it does not know to be committed, and store the snapshot then.
+/// Without power in between, entries would be gone with which this node counts for the majority that has committed them.
+async fn make_way(shared: &Shared, vote: Vote, last: LogId) -> Result<(), String> {
+    if shared.log.id_at(last.index()).is_none_or(|own| own == last) {
+        return Ok(());
+    }
+    let (prev_log_id, leader_commit) = (Some(last), None);
+    let behind = AppendEntriesRequest { vote, prev_log_id, entries: Vec::new(), leader_commit };
+    if !is_sound(&behind) {
+        return Err("it sent a snapshot that no leader could have sent".to_owned());
+    }
+    match shared.raft().append_entries(behind).await {
+        Ok(AppendEntriesResponse::HigherVote(newer)) => {
+            Err(format!("this node knows of a newer vote, {newer}"))
+        }
+        // That the entry before is another one is what makes it go.
+        Ok(_) => Ok(()),
+        Err(fatal) => Err(fatal.to_string()),
+    }
+}
+
 /// Tells whether entries are such as a leader sends: consecutive, none newer than the vote, the vote that of an elected leader,
 /// and nothing said to be committed that is not among them.
 fn is_sound(request: &AppendEntriesRequest<Types>) -> bool {
@@ -252,6 +277,7 @@ mod tests {
     use openraft::vote::RaftLeaderId;
 
     use super::super::tests::{node, until};
+    use super::super::witness::{Look, Seen, Witness};
     use super::*;
     use crate::ids::NodeId;
     use crate::transport::MemoryNetwork;
@@ -335,5 +361,51 @@ mod tests {
         let more = AppendEntriesRequest { prev_log_id: Some(id(3, 10)), ..request(4, &[(4, 11)]) };
         intake.append(more).await.unwrap();
         until("what is behind it", || shared.state.applied_index() == 11).await;
+    }
+
+    /// Hears from where on the log was truncated.
+    #[derive(Debug, Default)]
+    struct Truncations(Mutex<Vec<u64>>);
+
+    impl Witness for Truncations {
+        fn see(&self, seen: Seen) {
+            if let Seen::Truncated(from) = seen {
+                self.0.lock().push(from);
+            }
+        }
+
+        fn look(&self, _: u64) -> Look {
+            Look::Away
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_others_may_have_committed_stays_until_a_snapshot_has_it() {
+        let node = node(&MemoryNetwork::new(1), 1).await;
+        let shared = &node.consensus.shared;
+        let witness = Arc::new(Truncations::default());
+        shared.log.stand().call(Arc::clone(&witness) as Arc<dyn Witness>);
+        let mut begun = None;
+        let mut intake = Intake::new(Arc::clone(shared), &mut begun);
+        // The last three are of a leader that nobody followed any more; it could not know what is committed.
+        let ids: Vec<(u64, u64)> = (0..8).map(|index| (3, index)).collect();
+        let ids = [ids, vec![(4, 8), (4, 9), (4, 10)]].concat();
+        let entries =
+            AppendEntriesRequest { prev_log_id: None, leader_commit: None, ..request(4, &ids) };
+        intake.append(entries).await.unwrap();
+        until("the entries", || shared.log.last_index() == 10).await;
+        intake.close().await;
+        let vote = Vote { leader_id: leader(5), committed: true };
+        let meta = SnapshotMeta { last_log_id: Some(id(5, 9)), ..SnapshotMeta::default() };
+        intake.begin(vote, meta, 0).unwrap();
+        for chunk in shared.state.with(crate::keyspace::Keyspace::snapshot).chunks() {
+            intake.chunk(&chunk).unwrap();
+        }
+        intake.install().await.unwrap();
+        until("what it holds", || shared.state.applied_index() == 9).await;
+        assert_eq!(*witness.0.lock(), [9]);
+        let more = AppendEntriesRequest { prev_log_id: Some(id(5, 9)), ..request(5, &[(5, 10)]) };
+        intake.append(more).await.unwrap();
+        until("what is behind it", || shared.state.applied_index() == 10).await;
     }
 }
