@@ -171,23 +171,16 @@ impl<'a> Intake<'a> {
         let begun = self.begun.take().ok_or("it ended no snapshot")?;
         let Begin { vote, meta, restore, saving, chunks } = begun;
         let keyspace = restore.finish().map_err(|error| error.to_string())?;
+        let last = meta.last_log_id.ok_or("it sent a snapshot of nothing")?;
         let raft = self.shared.raft();
         let committed = raft.metrics().borrow_watched().local_committed;
-        let is_newer = |last: LogId| committed.is_none_or(|own| last.index() > own.index());
-        let Some(last) = meta.last_log_id.filter(|last| is_newer(*last)) else {
-            return Ok(());
-        };
-        if self.shared.log.id_at(last.index()) == Some(last) {
-            tracing::info!(
-                index = last.index(),
-                chunks,
-                "a snapshot holds nothing that is not in the log"
-            );
-            let (prev_log_id, leader_commit) = (Some(last), Some(last));
+        let is_older = committed.is_some_and(|own| last.index() <= own.index());
+        if is_older || self.shared.log.id_at(last.index()) == Some(last) {
             // As a snapshot it would take the engine back from what is in the log behind it.
-            let committed =
-                AppendEntriesRequest { vote, prev_log_id, entries: Vec::new(), leader_commit };
-            return self.append(committed).await;
+            keep_log(&self.shared, vote, last).await?;
+            let index = last.index();
+            tracing::info!(index, chunks, "a snapshot holds nothing that is not in the log");
+            return Ok(());
         }
         make_way(&self.shared, vote, last).await?;
         let snapshot =
@@ -232,26 +225,43 @@ fn open(shared: &Arc<Shared>) -> Lane {
     Lane { outbox: Some(outbox), drain }
 }
 
+/// Waits until the log is as durable as a snapshot that ends with its entry `last` would be: who has sent it counts on it.
+async fn keep_log(shared: &Shared, vote: Vote, last: LogId) -> Result<(), String> {
+    match append_nothing(shared, vote, last, Some(last)).await? {
+        AppendEntriesResponse::Success | AppendEntriesResponse::PartialSuccess(_) => Ok(()),
+        AppendEntriesResponse::Conflict | AppendEntriesResponse::HigherVote(_) => {
+            Err("the log has another entry where the snapshot ends".to_owned())
+        }
+    }
+}
+
 /// Takes out of the log what stands where a snapshot ends, and all behind it, if that is not the snapshot's last entry: it is
 /// not committed, and never will be.
 ///
 /// openraft 0.10.0-alpha.37 would by itself take out all that it does not know to be committed, and store the snapshot then.
 /// Without power in between, entries would be gone with which this node counts for the majority that has committed them.
 async fn make_way(shared: &Shared, vote: Vote, last: LogId) -> Result<(), String> {
-    if shared.log.id_at(last.index()).is_none_or(|own| own == last) {
-        return Ok(());
+    if shared.log.id_at(last.index()).is_some_and(|own| own != last) {
+        // That the entry before is another one is what makes it go.
+        append_nothing(shared, vote, last, None).await?;
     }
-    let (prev_log_id, leader_commit) = (Some(last), None);
-    let behind = AppendEntriesRequest { vote, prev_log_id, entries: Vec::new(), leader_commit };
-    if !is_sound(&behind) {
-        return Err("it sent a snapshot that no leader could have sent".to_owned());
-    }
-    match shared.raft().append_entries(behind).await {
+    Ok(())
+}
+
+/// Hands the engine a frame without entries behind `last`.
+async fn append_nothing(
+    shared: &Shared,
+    vote: Vote,
+    last: LogId,
+    leader_commit: Option<LogId>,
+) -> Result<AppendEntriesResponse<Types>, String> {
+    let request =
+        AppendEntriesRequest { vote, prev_log_id: Some(last), entries: Vec::new(), leader_commit };
+    match shared.raft().append_entries(request).await {
         Ok(AppendEntriesResponse::HigherVote(newer)) => {
             Err(format!("this node knows of a newer vote, {newer}"))
         }
-        // That the entry before is another one is what makes it go.
-        Ok(_) => Ok(()),
+        Ok(response) => Ok(response),
         Err(fatal) => Err(fatal.to_string()),
     }
 }
@@ -276,10 +286,14 @@ fn is_sound(request: &AppendEntriesRequest<Types>) -> bool {
 mod tests {
     use openraft::vote::RaftLeaderId;
 
-    use super::super::tests::{node, until};
+    use super::super::Config;
+    use super::super::store::Store;
+    use super::super::tests::{node, node_of, until};
     use super::super::witness::{Look, Seen, Witness};
     use super::*;
+    use crate::host::Place;
     use crate::ids::NodeId;
+    use crate::storage::SimDisk;
     use crate::transport::MemoryNetwork;
 
     type LeaderId = openraft::impls::leader_id_adv::LeaderId<u64, NodeId>;
@@ -361,6 +375,32 @@ mod tests {
         let more = AppendEntriesRequest { prev_log_id: Some(id(3, 10)), ..request(4, &[(4, 11)]) };
         intake.append(more).await.unwrap();
         until("what is behind it", || shared.state.applied_index() == 11).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_snapshot_of_what_is_in_the_log_is_taken_once_the_log_is_durable() {
+        let (network, disk) = (MemoryNetwork::new(1), SimDisk::new());
+        let store = Store::open(Arc::new(disk.clone()), NodeId::from_random(1)).unwrap();
+        let node = node_of(&network, 1, Config::default(), &Place::Nowhere, store).await;
+        let shared = &node.consensus.shared;
+        let mut begun = None;
+        let mut intake = Intake::new(Arc::clone(shared), &mut begun);
+        let first = request(4, &[(3, 0)]);
+        let first = AppendEntriesRequest { prev_log_id: None, leader_commit: None, ..first };
+        let vote = first.vote;
+        intake.append(first).await.unwrap();
+        intake.close().await;
+        disk.fail_syncs(true);
+        let ids: Vec<(u64, u64)> = (1..=10).map(|index| (3, index)).collect();
+        let more = AppendEntriesRequest { prev_log_id: Some(id(3, 0)), ..request(4, &ids) };
+        intake.append(AppendEntriesRequest { leader_commit: None, ..more }).await.unwrap();
+        until("the entries", || shared.log.last_index() == 10).await;
+        let meta = SnapshotMeta { last_log_id: Some(id(3, 5)), ..SnapshotMeta::default() };
+        intake.begin(vote, meta, 0).unwrap();
+        for chunk in shared.state.with(crate::keyspace::Keyspace::snapshot).chunks() {
+            intake.chunk(&chunk).unwrap();
+        }
+        assert!(intake.install().await.is_err());
     }
 
     /// Hears from where on the log was truncated.
