@@ -184,7 +184,6 @@ async fn serve_snapshot(
     }
     if taken.is_ok() {
         taken = intake.install().await;
-        intake.close().await;
     }
     match taken {
         Ok(()) => {

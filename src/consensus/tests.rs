@@ -104,20 +104,15 @@ pub(super) async fn start(
 }
 
 /// Waits until `ready` holds.
-pub(super) async fn until(what: &str, mut ready: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !ready() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+pub(super) async fn until(what: &str, ready: impl FnMut() -> bool) {
+    look_until(Duration::from_millis(10), what, ready).await;
 }
 
-/// As [`until`], looking each millisecond.
-async fn closely_until(what: &str, ready: impl Fn() -> bool) {
+async fn look_until(every: Duration, what: &str, mut ready: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !ready() {
         assert!(Instant::now() < deadline, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::sleep(every).await;
     }
 }
 
@@ -336,7 +331,8 @@ async fn a_leader_disowns_no_session_that_it_has_yet_to_apply() {
     let (old, mut others): (Vec<_>, Vec<_>) =
         nodes.iter().partition(|node| node.consensus.status().role == Role::Leader);
     let (old, next, third) = (old[0], others.remove(0), others.remove(0));
-    let at = |node: &TestNode| node.candidate.placement.address;
+    let (at, closely) =
+        (|node: &TestNode| node.candidate.placement.address, Duration::from_millis(1));
     third.consensus.shared.raft().runtime_config().elect(false);
     // The entry arrives; that it is committed is not told.
     network.cut(at(next), at(old));
@@ -345,12 +341,12 @@ async fn a_leader_disowns_no_session_that_it_has_yet_to_apply() {
     let proposing = old.consensus.shared.clone();
     let session = SessionId(proposing.log.last_index() + 1);
     tokio::spawn(async move { proposing.duties.open_session(&proposing, 9, id, placement).await });
-    closely_until("its entry", || next.consensus.shared.log.last_index() >= session.0).await;
+    look_until(closely, "its entry", || next.consensus.shared.log.last_index() >= session.0).await;
     network.isolate(at(old));
     // Nor does the next leader commit anything in the moment in which it is elected.
     let slow = Link { delay: Duration::from_millis(50), ..Link::default() };
     network.set_link(at(third), at(next), slow);
-    closely_until("its election", || next.consensus.shared.is_leader()).await;
+    look_until(closely, "its election", || next.consensus.shared.is_leader()).await;
     network.isolate(at(third));
     let next = &next.consensus.shared;
     let is_applied = || next.state.with(|keyspace| keyspace.sessions().contains_key(&session));
@@ -361,7 +357,7 @@ async fn a_leader_disowns_no_session_that_it_has_yet_to_apply() {
     }
     network.heal();
     network.isolate(at(old));
-    closely_until("the state", is_applied).await;
+    look_until(closely, "the state", is_applied).await;
     assert!(matches!(renew(), wire::Answer::Done));
 }
 
