@@ -218,6 +218,7 @@ impl Host {
             incarnation: self.incarnation,
             is_durable: self.disk.is_some(),
             is_paused: self.is_paused(),
+            is_ending: self.leaves().load(Ordering::Relaxed) || self.failure().is_some(),
             node: self.node(),
         }
     }

@@ -31,6 +31,8 @@ pub struct HostView<'a> {
     pub is_durable: bool,
     /// Whether its process is stopped at the moment. It may be looked at all the same.
     pub is_paused: bool,
+    /// Whether its process is on its way out: it leaves, or its node has stopped by itself.
+    pub is_ending: bool,
     /// Its node; none while no process lives there.
     pub node: Option<&'a Node>,
 }

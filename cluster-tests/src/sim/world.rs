@@ -109,7 +109,7 @@ impl World {
             installed: BTreeMap::new(),
             skipped: BTreeMap::new(),
             locks,
-            invariants: Invariants::default(),
+            invariants: Invariants::new(Duration::from_millis(setup.times.session)),
             events: VecDeque::new(),
             is_verbose,
             findings: Vec::new(),

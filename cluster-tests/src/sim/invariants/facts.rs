@@ -5,14 +5,19 @@
 //! what it had acknowledged counts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use quorate::consensus::witness::{Applied, Ballot, Installed, Logged, Mark, Opened, Seen};
 use quorate::ids::{FormationId, NodeId};
 
+use super::super::view::{HostView, View};
 use super::eyes::Sighting;
 
 /// Of the oldest entries of a formation, more than so many are forgotten.
 const ENTRIES_MAX: usize = 400_000;
+
+/// For so long after a process has ended something may be done for its sake.
+const LATE_MAX: Duration = Duration::from_secs(5);
 
 /// Sets of voters of which each must have a majority.
 pub(super) type Quorums = Vec<BTreeSet<NodeId>>;
@@ -219,6 +224,10 @@ pub(super) struct Facts {
     pub(super) formations: BTreeMap<FormationId, Ledger>,
     /// Which node a process is, by host and incarnation.
     processes: BTreeMap<(usize, u64), NodeId>,
+    /// From when until when each node had no process that was to stay.
+    absences: BTreeMap<NodeId, Vec<(Duration, Duration)>>,
+    /// The time of what is being judged.
+    pub(super) now: Duration,
 }
 
 impl Facts {
@@ -228,6 +237,35 @@ impl Facts {
             return Some(opened.node);
         }
         self.processes.get(&(sighting.host, sighting.incarnation)).copied()
+    }
+
+    /// Notes the time, and whose process has ended or leaves.
+    pub(super) fn look(&mut self, view: &View<'_>) {
+        let before = std::mem::replace(&mut self.now, view.now);
+        let stays = |host: &&HostView<'_>| !host.is_ending;
+        let there: BTreeSet<_> =
+            view.hosts.iter().filter(stays).filter_map(|host| Some(host.node?.id())).collect();
+        for node in self.nodes.keys().filter(|node| !there.contains(node)) {
+            let absences = self.absences.entry(*node).or_default();
+            match absences.last_mut() {
+                Some((_, until)) if *until == before => *until = view.now,
+                _ => absences.push((view.now, view.now)),
+            }
+        }
+    }
+
+    /// Notes that a node's process has ended.
+    #[cfg(test)]
+    pub(super) fn note_end(&mut self, node: NodeId) {
+        self.absences.entry(node).or_default().push((self.now, self.now));
+    }
+
+    /// Tells whether what was done to a node then may have been for a process of it that was gone.
+    pub(super) fn may_be_gone(&self, node: NodeId, then: Duration) -> bool {
+        let is_near = |(from, until): &(Duration, Duration)| {
+            *from <= then && then.saturating_sub(*until) < LATE_MAX
+        };
+        self.absences.get(&node).is_some_and(|absences| absences.iter().any(is_near))
     }
 
     /// Of a node that takes part in a formation, its facts and those of the formation.

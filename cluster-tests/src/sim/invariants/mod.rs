@@ -18,6 +18,7 @@ mod log_matching;
 mod monotone;
 mod order;
 mod sessions;
+mod silence;
 mod soundness;
 mod state_hash;
 mod state_machine;
@@ -82,8 +83,10 @@ pub struct Invariants {
     judged: u64,
 }
 
-impl Default for Invariants {
-    fn default() -> Self {
+impl Invariants {
+    /// Gives the invariants of a cluster whose sessions end after so long a silence.
+    #[must_use]
+    pub fn new(session_timeout: Duration) -> Self {
         Self {
             eyes: Eyes::default(),
             facts: Facts::default(),
@@ -101,6 +104,7 @@ impl Default for Invariants {
                 Box::<state_hash::Rule>::default(),
                 Box::<soundness::Rule>::default(),
                 Box::<sessions::Rule>::default(),
+                Box::new(silence::Rule::new(session_timeout)),
                 Box::<clock::Rule>::default(),
                 Box::<formations::Rule>::default(),
             ],
@@ -108,9 +112,7 @@ impl Default for Invariants {
             judged: 0,
         }
     }
-}
 
-impl Invariants {
     /// Where processes get their witnesses.
     #[must_use]
     pub fn eyes(&self) -> Eyes {
@@ -133,6 +135,7 @@ impl Invariants {
     /// Judges all that happened since it was last called; gives what must not be. Cost: about a microsecond for each thing
     /// that happened.
     pub fn observe(&mut self, view: &View<'_>) -> Vec<Finding> {
+        self.facts.look(view);
         self.judge(view.now)
     }
 

@@ -15,6 +15,9 @@ use quorate::time::Timestamp;
 
 use super::Invariants;
 
+/// The timeout of the sessions.
+pub(super) const SESSION_TIMEOUT: Duration = Duration::from_secs(2);
+
 pub(super) fn node(host: u64) -> NodeId {
     NodeId::from_random(host)
 }
@@ -62,6 +65,19 @@ pub(super) fn batch(index: u64, session: u64, serial: u64, revision: (u64, u64))
     deed(index, action, event, revision)
 }
 
+/// The end of the session of node 1, so long after the batch before it.
+pub(super) fn expires(index: u64, session: u64, after: Duration) -> Applied {
+    let (session, node) = (SessionId(session), node(1));
+    let event = Event::Expired { session, node };
+    let mut applied = deed(index, Action::Expire { session }, event, (2, 2));
+    if let Some(deed) = &mut applied.deed {
+        let at = deed.now.saturating_add(after);
+        deed.now = at;
+        deed.entry = Arc::new(Entry { at, ..Entry::clone(&deed.entry) });
+    }
+    applied
+}
+
 /// Three machines, 1 to 3, of which each votes and has one entry, which nobody has committed.
 #[derive(Debug)]
 pub(super) struct Story {
@@ -72,7 +88,8 @@ pub(super) struct Story {
 
 impl Story {
     pub(super) fn three() -> Self {
-        let mut story = Self { invariants: Invariants::default(), mouths: Vec::new(), starts: 1 };
+        let mut story =
+            Self { invariants: Invariants::new(SESSION_TIMEOUT), mouths: Vec::new(), starts: 1 };
         for host in 0..=3 {
             story.mouths.push(story.invariants.eyes().open(host, 1));
         }
@@ -104,6 +121,11 @@ impl Story {
         self.mouths[host].see(seen);
         let found = self.invariants.judge(Duration::ZERO);
         found.into_iter().map(|finding| finding.invariant).collect()
+    }
+
+    /// The process of a node has just ended.
+    pub(super) fn ends(&mut self, node: NodeId) {
+        self.invariants.facts.note_end(node);
     }
 
     /// A machine starts again.
