@@ -110,7 +110,7 @@ pub fn run(line: &Line) -> Outcome {
             Some(caught) => (caught.seeds.to_string(), caught.finding.as_str()),
             None => (format!("> {}", line.seeds_max), "ESCAPED"),
         };
-        println!("figure: mutant {}: {seeds} seeds, {finding}", mutant.name);
+        println!("figure: mutant {}: seeds {seeds}, {finding}", mutant.name);
         if caught.is_none() {
             escaped.push(mutant.name.clone());
         }
@@ -278,10 +278,15 @@ fn try_seed(
     }
     let text =
         [String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr)].concat();
-    let finding = text.lines().find(|line| line.trim_start().starts_with("finding"));
-    let finding = finding.or_else(|| text.lines().rev().find(|line| !line.trim().is_empty()));
-    let finding = finding.unwrap_or("ended without a word").trim().replace('|', "/");
-    Ok(Some(finding.chars().take(160).collect()))
+    Ok(Some(finding(&text)))
+}
+
+/// What `sim` says of the seed that failed, or else its last words, as a cell of a table.
+fn finding(text: &str) -> String {
+    let told = text.lines().skip_while(|line| !line.starts_with("FAILED")).nth(1);
+    let words = told.or_else(|| text.lines().rev().find(|line| !line.trim().is_empty()));
+    let words = words.unwrap_or("ended without a word").trim().replace('|', "/");
+    words.chars().take(160).collect()
 }
 
 #[cfg(test)]
@@ -299,6 +304,14 @@ mod tests {
             assert!(planted.contains("crate::mutants::"), "{file}");
             assert!(!text.contains("crate::mutants::"), "{file} holds a mutant itself");
         }
+    }
+
+    #[test]
+    fn the_table_names_what_caught_a_mutant() {
+        let told = "FAILED: cluster-tests replay --seed 8\n  at 60.181 s: linearizable: a | b\n    client 0\nfigure: seeds: 1\n";
+        assert_eq!(finding(told), "at 60.181 s: linearizable: a / b");
+        assert_eq!(finding("no such seed\n\n"), "no such seed");
+        assert_eq!(finding(""), "ended without a word");
     }
 
     #[test]
