@@ -129,7 +129,11 @@ pub(super) async fn run(shared: Arc<Shared>) {
             continue;
         }
         for session in silent {
-            end_session(&shared, session).await;
+            // It may have spoken while another one was ended.
+            let heard = shared.duties.heard(session);
+            if heard.is_some_and(|heard| heard > shared.timing.session_timeout) {
+                end_session(&shared, session).await;
+            }
         }
         let due = shared.state.with(crate::keyspace::Keyspace::next_deadline);
         if due.is_some_and(|due: Timestamp| due <= shared.state.stamp()) {

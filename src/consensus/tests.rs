@@ -362,6 +362,42 @@ async fn a_leader_disowns_no_session_that_it_has_yet_to_apply() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_session_that_speaks_while_another_is_ended_stays() {
+    let network = MemoryNetwork::new(1);
+    let nodes = [node(&network, 1).await, node(&network, 2).await, node(&network, 3).await];
+    form(&nodes).await;
+    nodes.iter().for_each(|node| node.consensus.shared.manager.rest());
+    let leader = nodes.iter().find(|node| node.consensus.status().role == Role::Leader).unwrap();
+    let shared = &leader.consensus.shared;
+    let mut guests = Vec::new();
+    for number in [8, 9] {
+        let (id, placement) = (NodeId::from_random(number), Placement::new("guest", address(9)));
+        let opened = shared.duties.open_session(shared, number, id, placement).await;
+        let wire::Answer::Opened { session } = opened else { panic!("{opened:?}") };
+        guests.push(session);
+    }
+    // From now on both are silent; and it takes a while to end one.
+    until("them", || guests.iter().all(|guest| shared.duties.heard(*guest).is_some())).await;
+    guests.iter().for_each(|guest| shared.duties.hear(*guest));
+    let slow = Link { delay: Duration::from_millis(20), ..Link::default() };
+    let at = |node: &TestNode| node.candidate.placement.address;
+    nodes.iter().for_each(|node| network.set_link(at(leader), at(node), slow));
+    let closely = Duration::from_millis(1);
+    let is_silent = || shared.duties.heard(guests[0]) > Some(shared.timing.session_timeout);
+    look_until(closely, "their time", is_silent).await;
+    let begun = shared.log.last_index();
+    look_until(closely, "the end of one", || shared.log.last_index() > begun).await;
+    let is_open = |guest| shared.state.with(|keyspace| keyspace.sessions().contains_key(&guest));
+    assert!(is_open(guests[0]) && is_open(guests[1]));
+    for _ in 0..100 {
+        shared.duties.hear(guests[1]);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(is_open(guests[1]));
+    }
+    assert!(!is_open(guests[0]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn megabytes_of_state_cross_a_slow_and_lossy_link_and_replication_goes_on() {
     const ROUNDS: usize = 12;
     let network = MemoryNetwork::new(1);
