@@ -146,31 +146,18 @@ impl super::Rule for Rule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Story, batch, entry, mark, opens};
-
-    /// Node 1 has applied the opening of the session 0 and its serial 1.
-    fn story() -> Story {
-        let mut story = Story::three();
-        for host in 1..=3 {
-            let entries: Vec<_> = (0..6).map(|index| entry(index, 1, 1)).collect();
-            story.write(host, &entries);
-        }
-        story.commit(1, mark(5, 1, 1));
-        assert_eq!(story.apply(1, opens(0)), [""; 0]);
-        assert_eq!(story.apply(1, batch(1, 0, 1, (1, 2))), [""; 0]);
-        story
-    }
+    use super::super::story::{Story, batch};
 
     #[test]
     fn a_serial_with_an_effect_twice_is_found() {
-        let mut story = story();
+        let mut story = Story::with_a_session();
         assert_eq!(story.apply(1, batch(2, 0, 1, (2, 2))), [""; 0]);
         assert_eq!(story.apply(1, batch(3, 0, 1, (2, 3))), ["sessions"]);
     }
 
     #[test]
     fn other_replies_to_a_repeated_serial_are_found() {
-        let mut story = story();
+        let mut story = Story::with_a_session();
         let mut again = batch(2, 0, 1, (2, 2));
         again.deed.as_mut().unwrap().replies += 1;
         assert_eq!(story.apply(1, again), ["sessions"]);
@@ -178,13 +165,13 @@ mod tests {
 
     #[test]
     fn a_batch_of_a_session_that_is_not_open_is_found() {
-        let mut story = story();
+        let mut story = Story::with_a_session();
         assert_eq!(story.apply(1, batch(2, 7, 1, (2, 3))), ["sessions"]);
     }
 
     #[test]
     fn a_serial_that_comes_too_early_is_found() {
-        let mut story = story();
+        let mut story = Story::with_a_session();
         assert_eq!(story.apply(1, batch(2, 0, 3, (2, 3))), ["sessions"]);
     }
 }

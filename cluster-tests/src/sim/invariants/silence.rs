@@ -101,34 +101,24 @@ impl super::Rule for Rule {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{SESSION_TIMEOUT, Story, batch, entry, expires, mark, node, opens};
-
-    /// Node 1 has applied the opening of its session and a batch of it.
-    fn story() -> Story {
-        let mut story = Story::three();
-        for host in 1..=3 {
-            let entries: Vec<_> = (0..6).map(|index| entry(index, 1, 1)).collect();
-            story.write(host, &entries);
-        }
-        story.commit(1, mark(5, 1, 1));
-        assert_eq!(story.apply(1, opens(0)), [""; 0]);
-        assert_eq!(story.apply(1, batch(1, 0, 1, (1, 2))), [""; 0]);
-        story
-    }
+    use super::super::story::{SESSION_TIMEOUT, Story, expires, node};
 
     #[test]
     fn a_session_that_ends_though_it_was_heard_of_is_found() {
-        assert_eq!(story().apply(1, expires(2, 0, SESSION_TIMEOUT / 2)), ["silence"]);
+        assert_eq!(
+            Story::with_a_session().apply(1, expires(2, 0, SESSION_TIMEOUT / 2)),
+            ["silence"]
+        );
     }
 
     #[test]
     fn a_session_that_was_silent_ends() {
-        assert_eq!(story().apply(1, expires(2, 0, SESSION_TIMEOUT * 2)), [""; 0]);
+        assert_eq!(Story::with_a_session().apply(1, expires(2, 0, SESSION_TIMEOUT * 2)), [""; 0]);
     }
 
     #[test]
     fn a_session_whose_process_is_gone_ends_at_once() {
-        let mut story = story();
+        let mut story = Story::with_a_session();
         story.ends(node(1));
         assert_eq!(story.apply(1, expires(2, 0, SESSION_TIMEOUT / 2)), [""; 0]);
     }

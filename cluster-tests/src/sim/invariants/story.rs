@@ -116,6 +116,19 @@ impl Story {
         story
     }
 
+    /// Node 1 has applied the opening of its session 0 and that one's serial 1.
+    pub(super) fn with_a_session() -> Self {
+        let mut story = Self::three();
+        for host in 1..=3 {
+            let entries: Vec<_> = (0..6).map(|index| entry(index, 1, 1)).collect();
+            story.write(host, &entries);
+        }
+        story.commit(1, mark(5, 1, 1));
+        assert_eq!(story.apply(1, opens(0)), [""; 0]);
+        assert_eq!(story.apply(1, batch(1, 0, 1, (1, 2))), [""; 0]);
+        story
+    }
+
     /// A machine says something; gives which invariants that hurts.
     pub(super) fn say(&mut self, host: usize, seen: Seen) -> Vec<&'static str> {
         self.mouths[host].see(seen);
