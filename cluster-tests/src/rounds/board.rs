@@ -21,24 +21,42 @@ pub(super) type Place = (usize, usize);
 #[derive(Debug)]
 pub(super) struct Board {
     channels: usize,
-    rounds: AtomicU64,
+    /// How many rounds there are at least.
+    rounds: u64,
+    taken: AtomicU64,
+    is_more_wanted: AtomicBool,
     end: AtomicBool,
     held: Mutex<BTreeSet<Place>>,
 }
 
 impl Board {
-    pub(super) fn new(rounds: u64, channels: usize) -> Self {
-        let (end, held) = (AtomicBool::new(false), Mutex::default());
-        Self { channels, rounds: AtomicU64::new(rounds), end, held }
+    /// Rounds go on past so many for as long as more are wanted.
+    pub(super) fn new(rounds: u64, channels: usize, is_more_wanted: bool) -> Self {
+        Self {
+            channels,
+            rounds,
+            taken: AtomicU64::new(0),
+            is_more_wanted: AtomicBool::new(is_more_wanted),
+            end: AtomicBool::new(false),
+            held: Mutex::default(),
+        }
     }
 
-    /// Takes one of the rounds that are left; gives its number, counted down.
+    /// Takes the next round; gives its number.
     pub(super) fn next_round(&self) -> Option<u64> {
-        let take = |left: u64| left.checked_sub(1);
+        let take = |taken: u64| {
+            let is_due = taken < self.rounds || self.is_more_wanted.load(Ordering::Relaxed);
+            is_due.then_some(taken + 1)
+        };
         if self.is_over() {
             return None;
         }
-        self.rounds.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()
+    }
+
+    /// Says that what the rounds had to wait for has happened.
+    pub(super) fn want_no_more(&self) {
+        self.is_more_wanted.store(false, Ordering::Relaxed);
     }
 
     /// Lets everybody stop.
@@ -90,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_place_is_held_by_one_at_a_time() {
-        let board = Board::new(2, 3);
+        let board = Board::new(2, 3, false);
         let mut chance = Chance::new(Some(1));
         let mut held: Vec<usize> = (0..200).filter_map(|_| board.hold(1, &mut chance)).collect();
         held.sort_unstable();
@@ -99,9 +117,22 @@ mod tests {
         board.release((1, 2));
         let again = (0..100).find_map(|_| board.hold(1, &mut chance));
         assert_eq!(again, Some(2));
-        let rounds = [board.next_round(), board.next_round(), board.next_round()];
-        assert_eq!(rounds, [Some(2), Some(1), None]);
         board.stop();
         assert!(board.is_over());
+    }
+
+    #[test]
+    fn rounds_end_after_so_many_when_no_more_are_wanted() {
+        let board = Board::new(2, 3, true);
+        let some = [board.next_round(), board.next_round(), board.next_round()];
+        assert_eq!(some, [Some(0), Some(1), Some(2)]);
+        board.want_no_more();
+        assert_eq!(board.next_round(), None);
+        let few = Board::new(2, 3, false);
+        let all = [few.next_round(), few.next_round(), few.next_round()];
+        assert_eq!(all, [Some(0), Some(1), None]);
+        let over = Board::new(2, 3, true);
+        over.stop();
+        assert_eq!(over.next_round(), None);
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::board::Board;
 use crate::chance::Chance;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::figures;
 use crate::process::Group;
 
@@ -20,6 +20,8 @@ pub(super) const CONFIG: &str = "[cluster]\nvoter_replace_after = \"3s\"\n";
 const PAUSE: (Duration, Duration) = (Duration::from_millis(700), Duration::from_millis(2_500));
 /// Between two kills of voters.
 const VOTERS: Duration = Duration::from_secs(9);
+/// By when one must have joined and one been killed.
+const BOTH_DEADLINE: Duration = Duration::from_secs(60);
 /// How many nodes more or fewer than at first there may be.
 const MORE: usize = 2;
 
@@ -33,7 +35,11 @@ pub(super) struct Events {
     pub(super) gone: BTreeSet<String>,
 }
 
-/// Lets nodes come and go until the board says that all is over; they number about `nodes`.
+/// Lets nodes come and go until the board says that all is over; they number about `nodes`. The rounds are not wanted any more when
+/// one has joined, one was killed, and a pause has gone by.
+///
+/// # Errors
+/// When that has not happened by a deadline, or a node does what it should not.
 pub(super) async fn run(
     group: &mut Group,
     nodes: usize,
@@ -47,6 +53,16 @@ pub(super) async fn run(
     while !board.is_over() {
         sleep(chance.between(PAUSE.0, PAUSE.1)).await;
         group.all_run()?;
+        let has_seen_both = events.joins > 0 && events.kills > 0;
+        if has_seen_both {
+            board.want_no_more();
+        } else if begun.elapsed() > BOTH_DEADLINE {
+            let Events { joins, kills, .. } = events;
+            let seconds = BOTH_DEADLINE.as_secs();
+            return Err(Failure::new(format!(
+                "{joins} joined and {kills} were killed in {seconds} s"
+            )));
+        }
         let live = group.slots().len();
         let view = group.look().await;
         let voters: Vec<String> =
@@ -58,7 +74,6 @@ pub(super) async fn run(
             doors.iter().map(|door| door.slot).filter(|slot| !idle.contains(slot)).collect();
         let is_voter_due = Instant::now() > next_voter && live > 3 && voters.len() == 3;
         // One joins, one is killed, and then chance decides: a short run has seen both.
-        let has_seen_both = events.joins > 0 && events.kills > 0;
         let is_wanted = live <= nodes.saturating_sub(MORE) || chance.below(2) == 0;
         let grow = live < nodes + MORE && if has_seen_both { is_wanted } else { events.joins == 0 };
         let text = if grow {
