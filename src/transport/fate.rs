@@ -4,6 +4,7 @@
 //! Invariant: every datagram takes the same number of draws, whatever the link and its outcome, so that no fault shifts
 //! the fate of another datagram.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -12,6 +13,9 @@ use rand::rngs::StdRng;
 
 /// The most bytes that one corruption touches, next to each other.
 const CORRUPTED_MAX: usize = 4;
+
+/// How long a datagram may wait for those before it on a link with a rate.
+const QUEUE_MAX: Duration = Duration::from_millis(500);
 
 /// How datagrams fare on the way from one address to another.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,6 +33,8 @@ pub struct Link {
     pub corruption: f64,
     /// The longest datagram that arrives, in bytes; longer ones vanish without a word to their sender.
     pub size_max: usize,
+    /// How many bytes a second go over it, one datagram after the other; what would wait longer than half a second is lost.
+    pub rate: Option<NonZeroU32>,
 }
 
 impl Default for Link {
@@ -40,6 +46,7 @@ impl Default for Link {
             duplication: 0.0,
             corruption: 0.0,
             size_max: usize::MAX,
+            rate: None,
         }
     }
 }
@@ -77,6 +84,14 @@ impl Draws {
 }
 
 impl Link {
+    /// When a datagram of `length` bytes that is sent at `now` has left, if the one before it leaves at `busy`. None if it is lost.
+    pub(super) fn leaves(&self, now: Duration, busy: Duration, length: usize) -> Option<Duration> {
+        let Some(rate) = self.rate else { return Some(now) };
+        let begins = busy.max(now);
+        let nanos = (length as u64).saturating_mul(1_000_000_000) / u64::from(rate.get());
+        (begins - now <= QUEUE_MAX).then(|| begins + Duration::from_nanos(nanos))
+    }
+
     /// Decides which copies of a datagram of `length` bytes arrive.
     pub(super) fn copies(&self, draws: &Draws, length: usize) -> Vec<Copy> {
         if draws.lost < self.loss || length > self.size_max {

@@ -10,8 +10,10 @@
 //! anything is allocated for it, and a stream that lost a part of a frame carries no more frames.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use tokio::time::timeout;
 
 use super::close::{self, ABANDONED, MALFORMED};
 use super::{Class, Error};
@@ -63,6 +65,30 @@ impl FrameSender {
     /// # Cancel safety
     /// None: a cancelled send ends the stream.
     pub async fn send_all(&mut self, frames: &mut Vec<Bytes>) -> Result<(), Error> {
+        self.write(frames, None).await
+    }
+
+    /// Sends many frames like [`FrameSender::send_all`], and gives up when none of their bytes could go on for as long as `still_max`:
+    /// over a slow link a large frame may take many times that.
+    ///
+    /// # Errors
+    /// As [`FrameSender::send`], and [`Error::Closed`] when they stand still.
+    ///
+    /// # Cancel safety
+    /// None: a cancelled send ends the stream.
+    pub async fn send_moving(
+        &mut self,
+        frames: &mut Vec<Bytes>,
+        still_max: Duration,
+    ) -> Result<(), Error> {
+        self.write(frames, Some(still_max)).await
+    }
+
+    async fn write(
+        &mut self,
+        frames: &mut Vec<Bytes>,
+        still_max: Option<Duration>,
+    ) -> Result<(), Error> {
         if self.is_torn || self.is_finished {
             return Err(Error::closed("the stream ended in an earlier send"));
         }
@@ -73,10 +99,18 @@ impl FrameSender {
         }
         let mut chunks = gathered(frames);
         self.is_torn = true;
-        self.stream
-            .write_all_chunks(&mut chunks)
-            .await
-            .map_err(|e| close::of_write(&e, self.address))?;
+        let mut left = &mut chunks[..];
+        while !left.is_empty() {
+            let writing = self.stream.write_chunks(left);
+            let written = match still_max {
+                Some(still_max) => timeout(still_max, writing).await.map_err(|_| {
+                    Error::closed(format!("{} took nothing for {still_max:?}", self.address))
+                })?,
+                None => writing.await,
+            };
+            let written = written.map_err(|e| close::of_write(&e, self.address))?;
+            left = &mut left[written.chunks..];
+        }
         self.is_torn = false;
         Ok(())
     }
@@ -205,6 +239,13 @@ impl FrameReceiver {
     #[must_use]
     pub fn arrived(&self) -> usize {
         self.buffer.len()
+    }
+
+    /// How many bytes the frame that is not there whole yet will have; 0 while that is not known.
+    #[must_use]
+    pub fn awaited(&self) -> usize {
+        let length = self.buffer.first_chunk::<PREFIX>().map(|prefix| u32::from_be_bytes(*prefix));
+        length.map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX))
     }
 
     fn end(&self) -> Result<Option<Bytes>, Error> {

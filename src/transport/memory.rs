@@ -61,6 +61,8 @@ struct Wires {
     sockets: BTreeMap<SocketAddr, Weak<MemorySocket>>,
     default: Link,
     links: BTreeMap<(SocketAddr, SocketAddr), Link>,
+    /// When what was sent over a link with a rate has left.
+    busy: BTreeMap<(SocketAddr, SocketAddr), Duration>,
     cuts: BTreeSet<(SocketAddr, SocketAddr)>,
     isolated: BTreeSet<SocketAddr>,
     sequence: u64,
@@ -88,6 +90,7 @@ impl MemoryNetwork {
             sockets: BTreeMap::new(),
             default: Link::default(),
             links: BTreeMap::new(),
+            busy: BTreeMap::new(),
             cuts: BTreeSet::new(),
             isolated: BTreeSet::new(),
             sequence: 0,
@@ -228,7 +231,17 @@ impl Wires {
         let is_cut = self.cuts.contains(&(from, to))
             || self.isolated.contains(&from)
             || self.isolated.contains(&to);
-        let fates = if is_cut { Vec::new() } else { link.copies(&draws, length) };
+        let mut fates = if is_cut { Vec::new() } else { link.copies(&draws, length) };
+        if link.rate.is_some() && !is_cut {
+            let busy = self.busy.entry((from, to)).or_default();
+            match link.leaves(now, *busy, length) {
+                Some(at) => {
+                    *busy = at;
+                    fates.iter_mut().for_each(|copy| copy.after += at - now);
+                }
+                None => fates.clear(),
+            }
+        }
         let corrupted = fates.iter().filter(|copy| copy.corruption.is_some()).count() as u64;
         let words = [
             u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),

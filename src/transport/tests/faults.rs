@@ -1,5 +1,9 @@
 //! Peers that die, restart, fall silent or are cut off, and what this side sees of it and when.
 
+use std::num::NonZeroU32;
+
+use tokio::time::Instant;
+
 use super::*;
 
 struct Talk {
@@ -25,7 +29,7 @@ async fn talk() -> Talk {
 
 /// Waits for the stream to break and tells after how long it did.
 async fn broken(receiver: &mut FrameReceiver) -> Duration {
-    let before = tokio::time::Instant::now();
+    let before = Instant::now();
     let error = soon(receiver.receive()).await.unwrap_err();
     assert!(matches!(error, Error::Closed { .. }), "{error:?}");
     before.elapsed()
@@ -45,7 +49,7 @@ async fn a_goodbye_does_not_wait_for_a_dial_to_nobody() {
     let (one, nobody) = (talk.one.clone(), peer(9));
     tokio::spawn(async move { ping(&one, &nobody).await });
     tokio::task::yield_now().await;
-    let before = tokio::time::Instant::now();
+    let before = Instant::now();
     talk.one.close("leaving").await;
     assert!(before.elapsed() < GOODBYE_MAX, "{:?}", before.elapsed());
     assert!(talk.receiver.receive().await.is_err());
@@ -128,6 +132,43 @@ async fn frames_survive_loss_delay_and_duplication() {
     }
     let trace = talk.network.trace();
     assert!(trace.lost * 20 > trace.sent, "{trace:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_with_a_rate_carries_no_more_than_that_and_a_slow_stream_comes_through() {
+    let talk = talk().await;
+    talk.network.set_default(Link { rate: NonZeroU32::new(100_000), ..Link::default() });
+    let begun = Instant::now();
+    let Talk { mut sender, mut receiver, .. } = talk;
+    tokio::spawn(async move {
+        sender.send(Bytes::from(vec![7; 500_000])).await.unwrap();
+        sender.finish();
+    });
+    let frame = timeout(Duration::from_secs(120), receiver.receive()).await.unwrap();
+    assert_eq!(frame.unwrap().unwrap().len(), 500_000);
+    let took = begun.elapsed();
+    // Five seconds there and five back.
+    assert!(took > Duration::from_secs(10) && took < Duration::from_secs(20), "{took:?}");
+    assert!(talk.network.trace().lost > 0, "nothing had to be lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_stands_still_is_given_up_and_one_that_moves_is_not() {
+    let talk = talk().await;
+    talk.network.set_default(Link { rate: NonZeroU32::new(100_000), ..Link::default() });
+    let Talk { mut sender, receiver, .. } = talk;
+    let still_max = Duration::from_secs(2);
+    // Both windows of 256 KiB take what is sent: five seconds, in which it moves.
+    let begun = Instant::now();
+    sender.send_moving(&mut vec![Bytes::from(vec![7; 300_000])], still_max).await.unwrap();
+    // Nobody reads what comes back, so that after a while nothing goes on.
+    let frame = Bytes::from(vec![7; 900_000]);
+    let error = sender.send_moving(&mut vec![frame], still_max).await.unwrap_err();
+    assert!(error.to_string().contains("took nothing for 2s"), "{error}");
+    assert!(begun.elapsed() > Duration::from_secs(5), "{:?}", begun.elapsed());
+    let error = sender.send(Bytes::from_static(b"more")).await.unwrap_err();
+    assert!(matches!(error, Error::Closed { .. }), "{error:?}");
+    drop(receiver);
 }
 
 #[tokio::test(start_paused = true)]
