@@ -35,6 +35,19 @@ pub(super) struct Events {
     pub(super) gone: BTreeSet<String>,
 }
 
+impl Events {
+    /// Tells whether one has joined and one was killed.
+    const fn has_both(&self) -> bool {
+        self.joins > 0 && self.kills > 0
+    }
+
+    fn too_few(&self) -> Failure {
+        let Self { joins, kills, .. } = self;
+        let seconds = BOTH_DEADLINE.as_secs();
+        Failure::new(format!("{joins} joined and {kills} were killed in {seconds} s"))
+    }
+}
+
 /// Lets nodes come and go until the board says that all is over; they number about `nodes`. The rounds are not wanted any more when
 /// one has joined, one was killed, and a pause has gone by.
 ///
@@ -53,15 +66,10 @@ pub(super) async fn run(
     while !board.is_over() {
         sleep(chance.between(PAUSE.0, PAUSE.1)).await;
         group.all_run()?;
-        let has_seen_both = events.joins > 0 && events.kills > 0;
-        if has_seen_both {
+        if events.has_both() {
             board.want_no_more();
         } else if begun.elapsed() > BOTH_DEADLINE {
-            let Events { joins, kills, .. } = events;
-            let seconds = BOTH_DEADLINE.as_secs();
-            return Err(Failure::new(format!(
-                "{joins} joined and {kills} were killed in {seconds} s"
-            )));
+            return Err(events.too_few());
         }
         let live = group.slots().len();
         let view = group.look().await;
@@ -75,7 +83,8 @@ pub(super) async fn run(
         let is_voter_due = Instant::now() > next_voter && live > 3 && voters.len() == 3;
         // One joins, one is killed, and then chance decides: a short run has seen both.
         let is_wanted = live <= nodes.saturating_sub(MORE) || chance.below(2) == 0;
-        let grow = live < nodes + MORE && if has_seen_both { is_wanted } else { events.joins == 0 };
+        let grow =
+            live < nodes + MORE && if events.has_both() { is_wanted } else { events.joins == 0 };
         let text = if grow {
             // Now and then two at once, who must find each other, too.
             let count = 1 + usize::from(chance.below(3) == 0);
