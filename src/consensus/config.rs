@@ -73,7 +73,7 @@ pub struct Config {
     /// A snapshot is taken when the log has grown to this size. Default 64MiB; a quarter of it is kept for
     /// followers that lag. Lower saves memory and costs more snapshots.
     pub snapshot_log_bytes: ByteSize,
-    /// How long a snapshot may stand still on its way to a follower. Default 10s.
+    /// How long a snapshot may stand still on its way to a follower, not a byte of it going on. Default 10s.
     #[serde(with = "duration_text")]
     pub snapshot_idle_timeout: Duration,
     /// The most observers that this node feeds. Default 16. Raised: an observer is fewer nodes away from a voter, and each costs

@@ -35,6 +35,8 @@ const OPEN_MAX: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(200);
 /// How many heartbeats may pass without a byte from the source.
 const SILENT_HEARTBEATS: u32 = 10;
+/// Frames above this may take a while over a slow link, in bytes.
+const LARGE: usize = 64 * 1024;
 /// How many possible sources are remembered beside the voters.
 const KNOWN_MAX: usize = 1024;
 
@@ -367,6 +369,7 @@ impl Stream<'_> {
         let mut ticks = tokio::time::interval(self.shared.timing.heartbeat);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let silence_max = self.shared.timing.heartbeat.saturating_mul(SILENT_HEARTBEATS);
+        let stale_after = sources::stale_after(self.shared.timing.election_max);
         let mut applied = self.shared.state.applied();
         let mut heard = Instant::now();
         loop {
@@ -398,10 +401,12 @@ impl Stream<'_> {
                     if arrived != self.arrived {
                         (self.arrived, heard) = (arrived, Instant::now());
                     }
-                    if heard.elapsed() > silence_max {
+                    // In the midst of one, a lost datagram holds up all behind it for as long as the link's queue is.
+                    let is_large = self.receiver.awaited() > LARGE;
+                    if heard.elapsed() > if is_large { stale_after } else { silence_max } {
                         return End::Over(format!("silent for {:?}", heard.elapsed()));
                     }
-                    if let Some(reason) = self.reason_to_leave() {
+                    if let Some(reason) = self.reason_to_leave(heard.elapsed()) {
                         return End::Over(reason.to_owned());
                     }
                 }
@@ -461,25 +466,29 @@ impl Stream<'_> {
         inner.marks.reach(clock, self.shared.state.applied_index());
     }
 
-    fn reason_to_leave(&self) -> Option<&'static str> {
+    /// Why this source is to be left, if it is. `silent` is how long nothing has come from it, not even a part of a frame: on a slow
+    /// link its next word of the leader waits behind a large frame, and so would that of any other source.
+    fn reason_to_leave(&self, silent: Duration) -> Option<&'static str> {
         let shared = self.shared;
         if !shared.must_follow() {
             return Some("this node votes");
         }
-        let since = shared.follow.inner.lock().upstream.map(|up| up.since.elapsed())?;
+        let upstream = shared.follow.inner.lock().upstream?;
         let patience = sources::stale_after(shared.timing.election_max);
-        let (age, depth) = shared.follow.chain().unwrap_or((Duration::ZERO, 0));
         // A source that was taken as the last resort is left only after a while.
-        if since <= patience {
+        if upstream.since.elapsed() <= patience {
             return None;
         }
         let leader = shared.leader().map(|(id, _)| id);
         if sources::should_spare(self.source, leader, shared.voters().len()) {
             return Some("it leads, and others vote too");
         }
-        if age > patience {
+        let alive = upstream.told.map(|(_, alive)| alive);
+        let age = alive.map_or(Duration::ZERO, |alive| Duration::from_millis(alive.age_ms));
+        if age.saturating_add(silent) > patience {
             return Some("it has not heard of a leader lately");
         }
+        let depth = alive.map_or(0, |alive| alive.depth.saturating_add(1));
         (depth > sources::DEPTH_MAX).then_some("too many observers follow each other")
     }
 }

@@ -210,8 +210,7 @@ impl Client {
         let mut count = 0u64;
         for frame in std::iter::once(Ok(header)).chain(snapshot.snapshot.chunks()) {
             let frame = frame.map_err(|error| told(&error.to_string()))?;
-            let sent = tokio::time::timeout(idle, sender.send(frame)).await;
-            sent.map_err(|_| told("a snapshot stands still"))?.map_err(|error| failed(&error))?;
+            sender.send_moving(&mut vec![frame], idle).await.map_err(|error| failed(&error))?;
             count = count.saturating_add(1);
         }
         sender.finish();

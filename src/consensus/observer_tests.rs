@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -215,6 +216,55 @@ async fn a_snapshot_goes_on_where_the_stream_broke() {
     until_equal(nodes.iter().chain([&observer])).await;
     assert_eq!(chunks(), whole);
     write(&observer, "own", "v").await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_comes_though_a_chunk_takes_longer_than_a_source_may_be_silent_about_its_leader()
+{
+    let network = MemoryNetwork::new(1);
+    let nodes = with_much_state(&network, 3).await;
+    // Half a MiB takes 2.9 s.
+    let slow = Link { rate: NonZeroU32::new(180_000), ..Link::default() };
+    for node in &nodes {
+        network.set_link(node.candidate.placement.address, address(9), slow);
+    }
+    let observer = join(&network, 9, &nodes[0], small()).await;
+    until("half of the snapshot", || observer.consensus.status().chunks >= 6).await;
+    until_fed([&observer].into_iter()).await;
+    until_equal(nodes.iter().chain([&observer])).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn snapshots_come_over_a_link_on_which_a_chunk_takes_longer_than_they_may_stand_still() {
+    let network = MemoryNetwork::new(1);
+    let nodes = with_much_state(&network, 3).await;
+    let voter = nodes.iter().find(|node| node.consensus.status().role == Role::Follower).unwrap();
+    network.isolate(voter.candidate.placement.address);
+    let before = voter.consensus.status().applied;
+    let value = "y".repeat(512 * 1024);
+    for round in 0..4 {
+        write(leader(&nodes), &format!("f{round}"), &value).await.unwrap();
+    }
+    let purged = || leader(&nodes).consensus.shared.log.purged();
+    let is_short = || purged().is_some_and(|id| id.index() > before);
+    until("a log that the voter cannot go on from", is_short).await;
+    // Half a MiB takes 13 s.
+    let slow = Link { rate: NonZeroU32::new(40_000), ..Link::default() };
+    for node in &nodes {
+        network.set_link(node.candidate.placement.address, voter.candidate.placement.address, slow);
+        network.set_link(node.candidate.placement.address, address(9), slow);
+    }
+    network.heal();
+    let observer = join(&network, 9, &nodes[0], small()).await;
+    let has_all = |node: &TestNode| node.consensus.status().applied > before;
+    let both = async {
+        while !has_all(voter) || !has_all(&observer) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(400), both).await.expect("6 MiB take 160 s");
+    until_fed([&observer].into_iter()).await;
+    until_equal(nodes.iter().chain([&observer])).await;
 }
 
 #[tokio::test(start_paused = true)]

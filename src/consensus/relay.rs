@@ -377,8 +377,7 @@ impl Feed<'_> {
     }
 
     async fn send_all(&mut self, frames: &mut Vec<Bytes>) -> Result<(), Error> {
-        let sent = timeout(self.shared.config.snapshot_idle_timeout, self.sender.send_all(frames));
-        sent.await.map_err(|_| over("the follower is too slow"))?
+        self.sender.send_moving(frames, self.shared.config.snapshot_idle_timeout).await
     }
 
     /// Sends the newest snapshot, or goes on with the one that the follower has begun.
