@@ -147,7 +147,7 @@ impl Harm for Mixed {
             match one {
                 One::Kill(kill) => kill.spares_data = !is_alone,
                 One::Clock(clock) => clock.spares_starts = !is_alone,
-                One::Packets(packets) => packets.spares_dials = nodes_come,
+                One::Packets(packets) => packets.nodes_come = nodes_come,
                 One::Partition(_)
                 | One::Flapping(_)
                 | One::Pause(_)

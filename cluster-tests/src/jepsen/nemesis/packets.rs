@@ -33,12 +33,13 @@ const LOOKS: usize = 100;
 /// See the head of this file.
 #[derive(Debug, Default)]
 pub(super) struct Packets {
-    /// Whether nodes come meanwhile, to whom there must be new connections.
-    pub(super) spares_dials: bool,
+    /// Whether nodes come meanwhile, to whom there must be new connections, and which need the whole state and all that is written
+    /// while it is on its way.
+    pub(super) nodes_come: bool,
 }
 
 /// Draws how bad a link is.
-fn link(mode: Mode, field: &mut Field) -> (Link, String) {
+fn link(mode: Mode, field: &mut Field, nodes_come: bool) -> (Link, String) {
     let chance = &mut field.chance;
     let mut share = |from: u32, to: u32| {
         from + u32::try_from(chance.below((to - from) as usize + 1)).unwrap_or_default()
@@ -76,7 +77,7 @@ fn link(mode: Mode, field: &mut Field) -> (Link, String) {
             "nothing above 600 bytes".into()
         }
         _ => {
-            let rate = 1000 * share(60, 250);
+            let rate = 1000 * if nodes_come { share(400, 800) } else { share(60, 250) };
             link.rate = Some(rate);
             format!("{} kB/s", rate / 1000)
         }
@@ -146,7 +147,7 @@ impl Harm for Packets {
 
     async fn install(&mut self, field: &mut Field) -> Fault {
         let mode = match field.turn(Family::Packets, MODES) {
-            HOLE_LOW if self.spares_dials => HOLE_HIGH,
+            HOLE_LOW if self.nodes_come => HOLE_HIGH,
             mode => mode,
         };
         let fault = |installed| Fault { family: Family::Packets, mode, installed };
@@ -154,7 +155,7 @@ impl Harm for Packets {
         let leader = field.leader().await.ok();
         let leader = leader.or_else(|| field.draw(1, &[]).first().copied()).unwrap_or_default();
         let (pairs, place) = pairs(field, leader);
-        let (link, text) = link(mode, field);
+        let (link, text) = link(mode, field, self.nodes_come);
         let Some(network) = field.group.network() else {
             return fault(Installed::Skipped("the nodes have no network of their own".into()));
         };
