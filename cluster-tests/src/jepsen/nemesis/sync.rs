@@ -69,6 +69,13 @@ const WAYS: [Way; 5] = [
 /// How long `strace` may take to attach and to meet a call, and to go.
 const PATIENCE: Duration = Duration::from_secs(8);
 
+/// Tells by the `/proc/PID/status` of a process whether `tracer` holds it. One that has ended counts, too: a call of the first thread
+/// that was attached may have ended it before anybody looked.
+fn is_met(status: &str, tracer: u32) -> bool {
+    let held = format!("TracerPid:\t{tracer}");
+    status.is_empty() || status.lines().any(|line| line == held || line.starts_with("State:\tZ"))
+}
+
 /// See the head of this file.
 #[derive(Debug, Default)]
 pub(super) struct Sync {
@@ -91,14 +98,11 @@ impl Sync {
         let process =
             Process::start(&format!("strace{}", self.count), command, field.group.folder())?;
         let strace = self.strace.insert(process);
-        let tracer = format!("TracerPid:\t{}", strace.pid());
+        let tracer = strace.pid();
         wait_for("strace to attach", PATIENCE, || {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-            let told = if status.lines().any(|line| line == tracer) {
-                Ok(())
-            } else {
-                Err(Failure::new(strace.log()))
-            };
+            let told =
+                if is_met(&status, tracer) { Ok(()) } else { Err(Failure::new(strace.log())) };
             async move { told }
         })
         .await?;
@@ -183,5 +187,22 @@ impl Harm for Sync {
     async fn heal(&mut self, field: &mut Field) -> Outcome {
         self.undo(field).await?;
         recovered(field).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_met;
+
+    #[test]
+    fn a_node_that_ended_at_its_first_call_was_met() {
+        let status = |state: &str, tracer: u32| {
+            format!("Name:\tquorate\nState:\t{state}\nPid:\t9\nTracerPid:\t{tracer}\nUid:\t0\n")
+        };
+        assert!(is_met(&status("S (sleeping)", 12), 12));
+        assert!(is_met(&status("Z (zombie)", 0), 12), "it is not traced any more");
+        assert!(is_met("", 12), "it is gone");
+        assert!(!is_met(&status("S (sleeping)", 0), 12));
+        assert!(!is_met(&status("S (sleeping)", 123), 12), "somebody else traces it");
     }
 }
