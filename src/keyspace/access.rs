@@ -216,10 +216,9 @@ impl Writer<'_> {
         what: Option<What>,
         edit: impl FnOnce(&mut C) -> Result<(R, Change), Error>,
     ) -> Result<Option<R>, Error> {
-        let (mut emptied, mut is_list, mut changed) = (false, false, Change::Unchanged);
+        let (mut emptied, mut changed) = (false, Change::Unchanged);
         let mut edit = Some(edit);
         let result = self.edit_value(key, |value| {
-            is_list = matches!(value, Value::List(_));
             let collection = C::of_mut(value).ok_or(Error::WrongType)?;
             let edit = edit.take().expect("it is taken nowhere else before");
             let outcome = edit(collection)?;
@@ -234,8 +233,6 @@ impl Writer<'_> {
             if what.is_some() {
                 self.note(key, What::Delete);
             }
-        } else if is_list {
-            self.keyspace.waits.mark_ready(self.database, key);
         }
         if let (None, Missing::Create, Some(edit)) = (&result, missing, edit) {
             let mut collection = C::default();

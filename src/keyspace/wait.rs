@@ -1,8 +1,8 @@
 //! Clients that wait for an element of a list (`BLPOP` and its kin), over the whole cluster.
 //!
-//! Owns who waits for which keys, in which order they came, and which lists have become worth a look. What a wait takes
-//! when it is served stands in `blocking.rs`. Invariant: a wait stands in the queue of each of its keys, and nowhere
-//! else.
+//! Owns who waits for which keys, in which order they came, and which lists have come to be since they were last looked
+//! at. What a wait takes when it is served stands in `blocking.rs`. Invariants: a wait stands in the queue of each of its
+//! keys, and nowhere else; nobody waits for a list that is there and is not ready.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -31,7 +31,7 @@ pub(crate) struct Waits {
     waits: BTreeMap<WaitId, Wait>,
     /// Who waits for a list, by number, so that the first comer is first. Invariant: none is empty.
     queues: BTreeMap<Place, BTreeMap<u64, WaitId>>,
-    /// Lists that were pushed to within the current request, in order; empty between requests.
+    /// Lists that came to be within the current request, in order; empty between requests.
     ready: VecDeque<Place>,
     /// The same, to be found.
     is_ready: BTreeSet<Place>,
@@ -102,7 +102,8 @@ impl Waits {
         }
     }
 
-    /// Notes that a list has elements, if anybody waits for it.
+    /// Notes that a list has come to be, if anybody waits for it. Pushes to one that is there change nothing, as in Redis
+    /// (`signalKeyAsReady` of 7.0): so lists are served in the order in which they came to be.
     pub(crate) fn mark_ready(&mut self, database: u8, key: &Bytes) {
         if self.waits.is_empty() {
             return;
@@ -113,7 +114,7 @@ impl Waits {
         }
     }
 
-    /// Notes that any list of a database may have come to have elements.
+    /// Notes that any list of a database may have come to be.
     pub(crate) fn mark_database_ready(&mut self, database: u8) {
         let from = (database, Bytes::new());
         let places = self.queues.range(from..).map(|(place, _)| place);

@@ -143,6 +143,28 @@ fn a_served_move_makes_another_list_ready() {
     );
 }
 
+/// The orders are those of Redis 7.0.15.
+#[test]
+fn lists_are_served_in_the_order_in_which_they_came_to_be() {
+    Log::new().check(
+        "BLMOVE a b LEFT RIGHT 0 => wait 1
+         BLPOP a 0 => wait 2
+         BLMOVE d a LEFT RIGHT 0 => wait 3
+         BLPOP a 0 => wait 4
+         BLPOP b 0 => wait 5
+         RPUSH a 1 2 ; RPUSH d 3 => [2 1] | 1: \"1\" | 2: [\"a\" \"2\"] | 3: \"3\" | 5: [\"b\" \"1\"] | 4: [\"a\" \"3\"]",
+    );
+    Log::new().check(
+        "BLMOVE c a LEFT RIGHT 0 => wait 1
+         BLMOVE a b LEFT RIGHT 0 => wait 2
+         BLMOVE a a LEFT RIGHT 0 => wait 3
+         BLMOVE a c LEFT RIGHT 0 => wait 4
+         BLMOVE b a LEFT RIGHT 0 => wait 5
+         BLPOP a 0 => wait 6
+         RPUSH a 1 2 => 2 | 2: \"1\" | 3: \"2\" | 4: \"2\" | 5: \"1\" | 1: \"2\" | 6: [\"a\" \"1\"]",
+    );
+}
+
 #[test]
 fn a_key_of_another_type_serves_nobody_until_it_is_a_list() {
     Log::new().check(

@@ -1,6 +1,6 @@
 //! What holds for every command on collections, whatever it is asked: no panic, no empty collection, no needless copy.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -164,7 +164,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// Waits and lists without any index: whoever waits is looked for among all.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Model {
     lists: [VecDeque<usize>; 3],
     /// Number, keys, and where a move goes.
@@ -190,8 +190,9 @@ impl Model {
         let key = *keys.iter().find(|key| !self.lists[**key].is_empty())?;
         let value = self.lists[key].pop_front()?;
         let Some(to) = to else { return Some(format!("[\"{}\" \"{value}\"]", KEYS[key])) };
+        let comes_to_be = to != key && self.lists[to].is_empty();
         self.lists[to].push_back(value);
-        if !ready.contains(&to) {
+        if comes_to_be && !ready.contains(&to) {
             ready.push_back(to);
         }
         Some(format!("\"{value}\""))
@@ -273,6 +274,8 @@ proptest! {
                 let shown = show(&log.keyspace.read(Timestamp::ZERO, &all));
                 prop_assert_eq!(shown, format!("[{}]", values.join(" ")));
             }
+            let waited_for: BTreeSet<_> = model.waits.iter().flat_map(|wait| &wait.1).collect();
+            prop_assert!(waited_for.iter().all(|key| model.lists[**key].is_empty()), "{:?}", model);
             prop_assert_eq!(log.keyspace.waiting(), model.waits.len());
         }
     }
