@@ -61,6 +61,8 @@ pub struct Host {
     /// How far the wall clock is off, in milliseconds.
     skew: Arc<AtomicI64>,
     process: Option<Process>,
+    /// Whether a process on it has started a thread. What a thread does, and when, follows from no seed.
+    has_threads: Arc<AtomicBool>,
 }
 
 impl Host {
@@ -68,8 +70,17 @@ impl Host {
     #[must_use]
     pub fn new(number: usize, address: SocketAddr, is_durable: bool) -> Self {
         let disk = is_durable.then(SimDisk::new);
-        let skew = Arc::default();
-        Self { number, address, incarnation: 0, rate: 1000, owed: 0, disk, skew, process: None }
+        Self {
+            number,
+            address,
+            incarnation: 0,
+            rate: 1000,
+            owed: 0,
+            disk,
+            skew: Arc::default(),
+            process: None,
+            has_threads: Arc::default(),
+        }
     }
 
     /// Starts a process with a node inside.
@@ -85,9 +96,11 @@ impl Host {
         rng_seed: [u8; 32],
         eyes: &Eyes,
     ) -> Result<(), Failure> {
+        let has_threads = Arc::clone(&self.has_threads);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
+            .on_thread_start(move || has_threads.store(true, Ordering::Relaxed))
             .build()?;
         let skew = Arc::clone(&self.skew);
         let socket = Socket::Simulated(network.socket(self.address));
@@ -207,6 +220,12 @@ impl Host {
     #[must_use]
     pub fn node(&self) -> Option<&Node> {
         self.process.as_ref().map(|process| &process.node)
+    }
+
+    /// Tells whether a process on it has ever started a thread beside the one that all of them run on.
+    #[must_use]
+    pub fn has_threads(&self) -> bool {
+        self.has_threads.load(Ordering::Relaxed)
     }
 
     /// What an observer sees of it.

@@ -130,6 +130,7 @@ fn whole(setup: Setup, mut steps: Vec<Step>, is_verbose: bool) -> (Report, Vec<L
     let state = settle::compare_states(&mut world);
     let lines = recorder.lines();
     judge(&mut world, &lines);
+    find_threads(&mut world);
     let mut report = of_world(&world, &lines);
     report.state = state;
     report.took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -138,6 +139,15 @@ fn whole(setup: Setup, mut steps: Vec<Step>, is_verbose: bool) -> (Report, Vec<L
 
 fn at_seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// Tells of machines on which something ran beside the simulation, so that the seed may give something else next time.
+fn find_threads(world: &mut World) {
+    let with_threads = world.hosts.iter().filter(|host| host.has_threads());
+    let numbers: Vec<_> = with_threads.map(|host| host.number).collect();
+    for number in numbers {
+        world.find(format!("n{number} has started a thread, which no seed governs"));
+    }
 }
 
 /// Has the history judged.
