@@ -44,15 +44,10 @@ impl Consensus {
         let until = Instant::now() + HAND_OVER_MAX;
         let mut told = Some(tokio::spawn(tell(Arc::clone(shared))));
         let mut metrics = shared.raft().server_metrics();
-        let mut nobody_since = None;
+        let mut nobody = Nobody::default();
         while shared.voters().contains(&shared.node) && Instant::now() < until {
             if shared.is_leader() {
-                let is_nobody = shared.plan().is_some_and(|plan| plan.step == Step::Rest);
-                if !is_nobody {
-                    nobody_since = None;
-                } else if shared.is_alone()
-                    || nobody_since.get_or_insert_with(Instant::now).elapsed() > NOBODY_MAX
-                {
+                if nobody.takes_over(shared) || shared.is_alone() {
                     break;
                 }
             } else if shared.ask_to_go(false, until).await {
@@ -112,12 +107,36 @@ async fn tell(shared: Arc<Shared>) {
     futures_util::future::join_all(others.map(tell)).await;
 }
 
+/// For how long a leader has seen nobody who could take over.
+#[derive(Default)]
+struct Nobody {
+    since: Option<Instant>,
+}
+
+impl Nobody {
+    /// Tells whether nobody has been there for so long that nobody will be. Is to be asked again and again.
+    fn takes_over(&mut self, shared: &Shared) -> bool {
+        if shared.plan().is_none_or(|plan| plan.step != Step::Rest) {
+            self.since = None;
+            return false;
+        }
+        self.since.get_or_insert_with(Instant::now).elapsed() > NOBODY_MAX
+    }
+}
+
 impl Shared {
     /// Tells whether no other node votes, and none could.
     fn is_alone(&self) -> bool {
         let sessions = self.state.sessions();
         let others = sessions.borrow().values().filter(|peer| peer.node != self.node).count();
         others == 0 && self.voters().iter().all(|id| *id == self.node)
+    }
+
+    /// Tells whether every voter and every node with a session is among these.
+    fn are_all(&self, nodes: &BTreeSet<NodeId>) -> bool {
+        let sessions = self.state.sessions();
+        let have_sessions = sessions.borrow().values().all(|peer| nodes.contains(&peer.node));
+        have_sessions && self.voters().is_subset(nodes)
     }
 
     /// Asks the leader to let this node go, or to end its session; tells whether it did.
@@ -149,11 +168,21 @@ pub(super) async fn let_go(
     if !shared.is_leader() || node == shared.node {
         return Answer::NotLeader { leader: shared.leader() };
     }
-    if let Some(session) = session.filter(|_| is_end) {
-        return shared.propose(Action::Expire { session }).await;
+    let Some(session) = session.filter(|_| is_end) else {
+        return take_vote(shared, node, LET_GO_MAX).await;
+    };
+    // One that has not been let go goes with its vote, which those who stay may need: this is the last time to move it.
+    match take_vote(shared, node, GOODBYE_MAX / 2).await {
+        Answer::NotLeader { leader } => Answer::NotLeader { leader },
+        _ => shared.propose(Action::Expire { session }).await,
     }
+}
+
+/// Waits until a node that leaves has no vote any more, or needs not to be waited for.
+async fn take_vote(shared: &Shared, node: NodeId, most: Duration) -> Answer {
     let mut metrics = shared.raft().metrics();
-    let until = Instant::now() + LET_GO_MAX;
+    let until = Instant::now() + most;
+    let mut nobody = Nobody::default();
     loop {
         {
             let metrics = metrics.borrow_watched();
@@ -167,8 +196,10 @@ pub(super) async fn let_go(
             }
         }
         let leavers = shared.manager.leavers(shared);
-        if shared.voters().is_subset(&leavers) {
-            // All go, so that nothing is left to be kept up.
+        if shared.are_all(&leavers)
+            || shared.voters().is_subset(&leavers) && nobody.takes_over(shared)
+        {
+            // All go, so that nothing is left to be kept up; or those who stay cannot take over.
             return Answer::Done;
         }
         if !shared.is_leader() {

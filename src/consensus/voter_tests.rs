@@ -338,6 +338,65 @@ async fn all_leave_at_once_within_bounds() {
     assert!(took.iter().all(|took| *took < Duration::from_secs(3)), "{took:?}");
 }
 
+/// Lets all three voters leave at once, the leader and each of the others so long after the one before, while three more nodes
+/// stay and write.
+async fn all_voters_leave(apart: Duration, is_leader_first: bool) {
+    let mut fleet = Fleet::with(3, &[""; 6]).await;
+    let (voters, leader) = (fleet.voters(), fleet.leader().candidate.node);
+    let (mut gone, stay): (Vec<_>, Vec<_>) =
+        fleet.nodes.drain(..).partition(|node| voters.contains(&node.candidate.node));
+    fleet.nodes = stay;
+    gone.sort_by_key(|node| (node.candidate.node == leader) != is_leader_first);
+    let loads: Vec<_> = fleet.nodes.iter().map(Load::on).collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let leave = |(number, node): (u32, TestNode)| async move {
+        tokio::time::sleep(apart * number).await;
+        let since = Instant::now();
+        node.consensus.leave().await;
+        let took = since.elapsed();
+        node.consensus.stop().await;
+        node.transport.close("leaving").await;
+        took
+    };
+    let took = join_all((0..).zip(gone).map(leave)).await;
+    assert!(took.iter().all(|took| *took < Duration::from_secs(3)), "{took:?}");
+    fleet.until_voters(3).await;
+    assert!(fleet.voters().is_disjoint(&voters));
+    for load in loads {
+        assert!(load.end().await > 10);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_voters_leave_at_once_and_those_who_stay_go_on() {
+    for apart in [0, 5, 50] {
+        for is_leader_first in [false, true] {
+            all_voters_leave(Duration::from_millis(apart), is_leader_first).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_not_let_go_in_time_has_its_vote_taken_before_its_session_ends() {
+    let fleet = Fleet::with(3, &["", "", "", ""]).await;
+    let leader = fleet.leader().candidate.node;
+    let leaver = *fleet.voters().iter().find(|id| **id != leader).unwrap();
+    fleet.nodes.iter().for_each(|node| node.consensus.shared.manager.rest());
+    let managers: Vec<_> =
+        fleet.nodes.iter().map(|node| Arc::clone(&node.consensus.shared)).collect();
+    let late = tokio::spawn(async move {
+        // Later than a leaver tries to hand over.
+        tokio::time::sleep(Duration::from_millis(1_700)).await;
+        managers.iter().for_each(|shared| shared.manager.go_on());
+    });
+    let since = Instant::now();
+    fleet.nodes[fleet.at(leaver)].consensus.leave().await;
+    assert!(since.elapsed() < Duration::from_secs(3), "{:?}", since.elapsed());
+    assert!(!fleet.voters().contains(&leaver), "it went with its vote");
+    late.await.unwrap();
+    fleet.until_voters(3).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_whose_cluster_does_not_answer_leaves_within_bounds() {
     let mut fleet = Fleet::with(3, &["", "", ""]).await;
