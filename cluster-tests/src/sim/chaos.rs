@@ -53,7 +53,8 @@ impl World {
     /// Has a fault happen for `length`; tells whether it could.
     pub fn inject(&mut self, kind: Kind, target: Target, length: Duration) -> bool {
         let targets = self.targets(target);
-        let done = if targets.is_empty() { None } else { self.attempt(kind, &targets, length) };
+        let done =
+            if targets.is_empty() { None } else { self.attempt(kind, target, &targets, length) };
         let since = self.ground.moment();
         let Some((text, effect)) = done else {
             *self.skipped.entry(kind.to_string()).or_default() += 1;
@@ -165,13 +166,26 @@ impl World {
         if !can || !self.may_lose(&[number]) {
             return false;
         }
+        self.begin_leave(number, pause);
+        true
+    }
+
+    /// Has several leave at the same time, which loses nothing where others stay and can take over.
+    fn leave_together(&mut self, numbers: &[usize], pause: Duration) -> Option<(String, Effect)> {
+        if !self.is_whole() || numbers.len() == self.seats.len() {
+            return None;
+        }
+        numbers.iter().for_each(|number| self.begin_leave(*number, pause));
+        Some((named(numbers), Effect::Done))
+    }
+
+    fn begin_leave(&mut self, number: usize, pause: Duration) {
         self.hosts[number].leave();
         self.record_process(number, Happening::Left);
         self.note(format!("n{number} leaves"));
         let seat = &mut self.seats[number];
         seat.leaves_since = Some(self.now);
         seat.start_at = seat.is_wanted.then_some(self.now + pause);
-        true
     }
 
     fn heal(&mut self, active: Active) {
@@ -255,6 +269,7 @@ impl World {
             Target::Leader => leader.map(|leader| vec![leader]),
             Target::Follower => Some(with(Role::Follower)).filter(|found| !found.is_empty()),
             Target::Observer => Some(with(Role::Observer)).filter(|found| !found.is_empty()),
+            Target::Voters => return self.voters(),
             Target::Machine(number) => {
                 return if number < self.hosts.len() { vec![number] } else { vec![] };
             }
@@ -266,12 +281,23 @@ impl World {
             | Target::Follower
             | Target::Observer
             | Target::One
-            | Target::Machine(_) => 1,
+            | Target::Machine(_)
+            | Target::Voters => 1,
             Target::Minority => alive.len().saturating_sub(1) / 2,
             Target::Majority => alive.len() / 2 + 1,
             Target::All => alive.len(),
         };
         self.shuffled(from).into_iter().take(count.max(1)).collect()
+    }
+
+    /// The machines of those who vote, as far as the leader knows.
+    fn voters(&self) -> Vec<usize> {
+        let statuses = self.statuses();
+        let leader = self.leader();
+        let of_leader = statuses.iter().find(|(number, _)| Some(*number) == leader);
+        let voters = of_leader.map_or(&[][..], |(_, status)| &status.voters);
+        let votes = |number: &usize| self.seats[*number].id.is_some_and(|id| voters.contains(&id));
+        (0..self.seats.len()).filter(votes).collect()
     }
 
     fn shuffled(&mut self, mut numbers: Vec<usize>) -> Vec<usize> {
@@ -284,6 +310,7 @@ impl World {
     fn attempt(
         &mut self,
         kind: Kind,
+        target: Target,
         targets: &[usize],
         length: Duration,
     ) -> Option<(String, Effect)> {
@@ -322,6 +349,7 @@ impl World {
                 self.hosts[one].rate = rate;
                 Some((format!("n{one} at {rate} thousandths"), Effect::Rate(one)))
             }
+            Kind::Leave if target == Target::Voters => self.leave_together(targets, length),
             Kind::Leave => self.leave(one, length).then(|| (named(&[one]), Effect::Done)),
             Kind::Rolling => {
                 let rolls = |active: &Active| matches!(active.effect, Effect::Rolling(_));

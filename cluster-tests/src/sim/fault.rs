@@ -144,6 +144,8 @@ pub enum Target {
     Majority,
     /// All of them.
     All,
+    /// All that vote. Chance does not draw it.
+    Voters,
 }
 
 impl Target {
