@@ -172,10 +172,11 @@ pub(super) async fn let_go(
         return take_vote(shared, node, LET_GO_MAX).await;
     };
     // One that has not been let go goes with its vote, which those who stay may need: this is the last time to move it.
-    match take_vote(shared, node, GOODBYE_MAX / 2).await {
-        Answer::NotLeader { leader } => Answer::NotLeader { leader },
-        _ => shared.propose(Action::Expire { session }).await,
+    let taken = take_vote(shared, node, GOODBYE_MAX / 2).await;
+    if matches!(taken, Answer::NotLeader { .. }) {
+        return taken;
     }
+    shared.propose(Action::Expire { session }).await
 }
 
 /// Waits until a node that leaves has no vote any more, or needs not to be waited for.
