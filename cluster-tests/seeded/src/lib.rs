@@ -1,15 +1,18 @@
-//! The randomness that libraries ask the system for, drawn from a seed instead.
+//! The randomness and the time that libraries ask the system for, given by a simulation instead.
 //!
-//! Owns the symbols `getrandom` and `syscall` of every program that links this crate. By the first one ask hash maps for their
-//! order, tokio and `rand`; by the second one asks `ring`, for keys and all that TLS draws: what a corrupted or late packet
-//! is taken for depends on its very bytes. So a seed repeats a run to the byte. Invariants: before [`seed`] both are
-//! the system's own; after it, what a thread draws depends on the seed and on its own draws before, never on what other
-//! threads do at the same time; what one symbol gives does not depend on how often the other is asked.
+//! Owns the symbols `getrandom`, `syscall` and `clock_gettime` of every program that links this crate. By the first one ask hash
+//! maps for their order, tokio and `rand`; by the second one asks `ring`, for keys and all that TLS draws: what a corrupted or
+//! late packet is taken for depends on its very bytes. By the third one the standard library asks for every `Instant` and
+//! `SystemTime`. So a seed repeats a run to the byte, on a busy machine as on an idle one. Invariants: before [`seed`] and
+//! [`set_clocks`] all are the system's own; after them, what a thread draws and reads depends on the seed and on its own draws
+//! and settings before, never on what other threads or programs do at the same time; what one symbol gives does not depend on how
+//! often another is asked.
 
 use std::cell::Cell;
-use std::ffi::{c_long, c_void};
+use std::ffi::{CStr, c_int, c_long, c_void};
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Where the threads begin that did not call [`seed`]. Zero: nobody has given a seed.
 static OTHERS: AtomicU64 = AtomicU64::new(0);
@@ -22,6 +25,8 @@ thread_local! {
     static STATE: Cell<u64> = const { Cell::new(0) };
     /// How far it has come by the second.
     static KEYS: Cell<u64> = const { Cell::new(0) };
+    /// What its wall clock and its other clocks read; none while they are the system's.
+    static CLOCKS: Cell<Option<(Duration, Duration)>> = const { Cell::new(None) };
 }
 
 /// Draws everything from `seed` from now on. Threads that have drawn before keep what they have: call it first, and
@@ -30,6 +35,12 @@ pub fn seed(seed: u64) {
     OTHERS.store(mixed(!seed) | 1, Ordering::SeqCst);
     STATE.set(mixed(seed) | 1);
     KEYS.set(mixed(seed ^ APART) | 1);
+}
+
+/// Has this thread's clocks stand at these times from now on: its wall clock so long after 1970, all others so long after the
+/// start of a machine. They move when they are set again, and not otherwise.
+pub fn set_clocks(wall: Duration, others: Duration) {
+    CLOCKS.set(Some((wall, others)));
 }
 
 /// SplitMix64's output function (Steele, Lea, Flood 2014).
@@ -76,20 +87,65 @@ pub unsafe extern "C" fn getrandom(buffer: *mut u8, length: usize, flags: u32) -
 }
 
 type Syscall = unsafe extern "C" fn(c_long, ...) -> c_long;
+type ClockGettime = unsafe extern "C" fn(libc::clockid_t, *mut libc::timespec) -> c_int;
 
 /// The C library's own function, behind the one defined here. No lock guards it, for a lock's own wait is a system call.
 #[expect(unsafe_code, reason = "a C symbol is looked up")]
+fn real(name: &CStr, found: &AtomicPtr<c_void>) -> *mut c_void {
+    let mut function = found.load(Ordering::Acquire);
+    if function.is_null() {
+        // SAFETY: the name ends with a zero.
+        function = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
+        assert!(!function.is_null(), "this C library has no {name:?}");
+        found.store(function, Ordering::Release);
+    }
+    function
+}
+
+#[expect(unsafe_code, reason = "a C symbol is used")]
 fn real_syscall() -> Syscall {
     static FOUND: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
-    let mut found = FOUND.load(Ordering::Acquire);
-    if found.is_null() {
-        // SAFETY: the name ends with a zero.
-        found = unsafe { libc::dlsym(libc::RTLD_NEXT, c"syscall".as_ptr()) };
-        assert!(!found.is_null(), "this C library has no syscall()");
-        FOUND.store(found, Ordering::Release);
-    }
     // SAFETY: the C library's function of this name has this type.
-    unsafe { std::mem::transmute::<*mut c_void, Syscall>(found) }
+    unsafe { std::mem::transmute::<*mut c_void, Syscall>(real(c"syscall", &FOUND)) }
+}
+
+#[expect(unsafe_code, reason = "a C symbol is used")]
+fn real_clock_gettime() -> ClockGettime {
+    static FOUND: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
+    // SAFETY: the C library's function of this name has this type.
+    unsafe { std::mem::transmute::<*mut c_void, ClockGettime>(real(c"clock_gettime", &FOUND)) }
+}
+
+/// What a clock of this thread reads, if it is not the system's.
+fn read(clock: libc::clockid_t) -> Option<Duration> {
+    let (wall, others) = CLOCKS.get()?;
+    match clock {
+        libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE => Some(wall),
+        libc::CLOCK_MONOTONIC
+        | libc::CLOCK_MONOTONIC_COARSE
+        | libc::CLOCK_MONOTONIC_RAW
+        | libc::CLOCK_BOOTTIME => Some(others),
+        // How much a process or a thread has worked is nobody's to set.
+        _ => None,
+    }
+}
+
+/// Reads a clock as `clock_gettime(2)` does.
+///
+/// # Safety
+/// `time` must be valid for writes.
+#[expect(unsafe_code, reason = "a C symbol is defined, and C's structure written")]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, time: *mut libc::timespec) -> c_int {
+    let Some(at) = read(clock) else {
+        // SAFETY: the caller's promise is handed on.
+        return unsafe { real_clock_gettime()(clock, time) };
+    };
+    // SAFETY: the caller promises that it can be written.
+    let time = unsafe { &mut *time };
+    time.tv_sec = i64::try_from(at.as_secs()).unwrap_or(i64::MAX);
+    time.tv_nsec = at.subsec_nanos().into();
+    0
 }
 
 /// Makes a system call as syscall(2) does, but for getrandom(2) once there is a seed. C declares it with any number of arguments;
@@ -123,6 +179,7 @@ pub unsafe extern "C" fn syscall(
 mod tests {
     use std::collections::HashMap;
     use std::sync::{Mutex, PoisonError};
+    use std::time::{Duration, Instant, SystemTime};
 
     /// There is one seed in a process: one test at a time gives it.
     static SEEDING: Mutex<()> = Mutex::new(());
@@ -193,5 +250,28 @@ mod tests {
             .expect("no panic")
         };
         assert_eq!(run(0), run(3));
+    }
+
+    #[test]
+    fn a_threads_clocks_stand_where_they_are_set_and_those_of_others_go_on() {
+        let wall = || SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
+        let (before, second) = (wall(), Duration::from_secs(1));
+        std::thread::spawn(move || {
+            super::set_clocks(second, second);
+            let begun = Instant::now();
+            std::thread::sleep(Duration::from_millis(2));
+            assert_eq!((wall(), begun.elapsed()), (second, Duration::ZERO));
+            super::set_clocks(3 * second, 7 * second);
+            assert_eq!((wall(), begun.elapsed()), (3 * second, 6 * second));
+            let others = std::thread::spawn(move || {
+                let begun = Instant::now();
+                std::thread::sleep(Duration::from_millis(2));
+                (wall(), begun.elapsed())
+            });
+            let (wall, elapsed) = others.join().expect("no panic");
+            assert!(wall >= before && elapsed >= Duration::from_millis(2), "{wall:?} {elapsed:?}");
+        })
+        .join()
+        .expect("no panic");
     }
 }

@@ -19,9 +19,12 @@ use super::run::Report;
 use super::scenario;
 use crate::failure::{Failure, Outcome};
 use crate::figures::{exit, figure, note};
+use crate::jepsen::nemesis::faketime;
 
 /// How much address space a seed may use, in KiB.
 const MEMORY_MAX: u64 = 4 * 1024 * 1024;
+/// How many times as fast the machine's clocks run for the second of two runs.
+const HURRY: u32 = 100_000;
 /// How often progress is told.
 const PROGRESS: Duration = Duration::from_secs(10);
 /// How many of the slowest seeds are named.
@@ -51,7 +54,7 @@ pub struct Line {
     /// After how many real seconds no other seed is begun
     #[arg(long, value_name = "SECONDS")]
     budget: Option<u64>,
-    /// Run each seed twice, in two processes, and compare
+    /// Run each seed twice, in two processes, and compare; for the second one the machine's clocks run 100,000 times as fast
     #[arg(long)]
     twice: bool,
     /// How many processes keep the processor busy meanwhile
@@ -132,6 +135,7 @@ pub async fn run(line: &Line) -> Outcome<ExitCode> {
         total = files.len() as u64;
         jobs = Box::new(files.into_iter().map(Job::Scenario));
     }
+    let clock = line.twice.then(hurried);
     let hogs: Vec<Child> = (0..line.hogs).map(|_| hog()).collect::<Outcome<_>>()?;
     let begun = Instant::now();
     let (mut tasks, mut tally, mut told) = (JoinSet::new(), Tally::default(), begun);
@@ -139,8 +143,8 @@ pub async fn run(line: &Line) -> Outcome<ExitCode> {
         let is_time_left = line.budget.is_none_or(|most| begun.elapsed().as_secs() < most);
         while is_time_left && tasks.len() < line.jobs.max(1) {
             let Some(job) = jobs.next() else { break };
-            let (patience, twice) = (Duration::from_secs(line.patience), line.twice);
-            tasks.spawn(whole(job, patience, twice));
+            let patience = Duration::from_secs(line.patience);
+            tasks.spawn(whole(job, patience, clock.clone()));
         }
         let Some(ended) = tasks.join_next().await else { break };
         let (job, report, is_equal) = ended.map_err(|error| Failure::new(error.to_string()))?;
@@ -157,27 +161,42 @@ pub async fn run(line: &Line) -> Outcome<ExitCode> {
 }
 
 /// Runs a seed, twice if it is to be compared.
-async fn whole(job: Job, patience: Duration, twice: bool) -> (Job, Report, bool) {
+async fn whole(job: Job, patience: Duration, twice: Option<Clock>) -> (Job, Report, bool) {
     let of_failure = |failure: Failure| Report {
         seed: if let Job::Seed { seed, .. } = job { seed } else { 0 },
         findings: vec![failure.to_string()],
         ..Report::default()
     };
-    let first = one(&job, patience).await.unwrap_or_else(of_failure);
+    let first = one(&job, patience, &[]).await.unwrap_or_else(of_failure);
     let mut is_equal = true;
-    if twice {
-        let second = one(&job, patience).await.unwrap_or_else(of_failure);
+    if let Some(clock) = twice {
+        let second = one(&job, patience, &clock).await.unwrap_or_else(of_failure);
         is_equal = first.digests() == second.digests() && first.findings == second.findings;
     }
     (job, first, is_equal)
 }
 
+/// What is set in the environment of the process of a second run, so that the machine's clocks run otherwise for it.
+type Clock = Vec<(&'static str, String)>;
+
+/// A clock by which the machine seems to be so slow that a simulation takes days.
+fn hurried() -> Clock {
+    match faketime() {
+        Ok(library) => vec![("LD_PRELOAD", library), ("FAKETIME", format!("+0 x{HURRY}"))],
+        Err(reason) => {
+            note(format!("left out: another clock for the second of two runs, because {reason}"));
+            Vec::new()
+        }
+    }
+}
+
 /// Runs a seed in a process of its own.
-async fn one(job: &Job, patience: Duration) -> Outcome<Report> {
+async fn one(job: &Job, patience: Duration, clock: &[(&str, String)]) -> Outcome<Report> {
     let program = std::env::current_exe()?;
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -v \"$0\" && exec \"$@\"", &MEMORY_MAX.to_string()]);
     command.arg(program).arg("sim-seed").args(job.arguments());
+    command.envs(clock.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = timeout(patience, command.output());
     let output =

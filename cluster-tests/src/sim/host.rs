@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use quorate::host::{MemoryHost, Place};
-use quorate::node::Parts;
+use quorate::node::{Parts, Status};
 use quorate::storage::{Disk, SimDisk, Survival};
 use quorate::time::{Clock, Timestamp};
 use quorate::transport::{MemoryNetwork, Socket};
@@ -26,7 +26,7 @@ use crate::failure::Failure;
 pub const STEP: Duration = Duration::from_millis(1);
 
 /// What the wall clocks read when a run begins, in milliseconds since 1970.
-const EPOCH: u64 = 1_700_000_000_000;
+pub const EPOCH: u64 = 1_700_000_000_000;
 
 /// A process that runs on a simulated machine.
 #[derive(Debug)]
@@ -220,6 +220,14 @@ impl Host {
     #[must_use]
     pub fn node(&self) -> Option<&Node> {
         self.process.as_ref().map(|process| &process.node)
+    }
+
+    /// What the node says, by the clock of its own process, if it lives.
+    #[must_use]
+    pub fn status(&self) -> Option<Status> {
+        let process = self.process.as_ref()?;
+        let _clock = process.runtime.enter();
+        Some(process.node.status())
     }
 
     /// Tells whether a process on it has ever started a thread beside the one that all of them run on.

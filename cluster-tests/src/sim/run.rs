@@ -82,26 +82,28 @@ pub fn digest(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
-/// Runs a setup on a thread of its own, whose generators are then fresh. Gives the report and the history.
+/// Runs a setup on a thread of its own, whose generators and clocks are then fresh. Gives the report and the history.
 ///
 /// # Errors
 /// When the thread cannot be had or has panicked.
+#[expect(clippy::disallowed_methods, reason = "how long it took is told, and decides nothing")]
 pub fn run(
     setup: Setup,
     steps: Vec<Step>,
     is_verbose: bool,
 ) -> Result<(Report, Vec<Line>), Failure> {
+    let begun = Instant::now();
     let thread = std::thread::Builder::new().name("world".to_owned()).stack_size(16 << 20);
     let thread = thread.spawn(move || {
         seeded::seed(setup.seed);
         whole(setup, steps, is_verbose)
     })?;
-    thread.join().map_err(|_| Failure::new("the run has panicked"))
+    let (mut report, lines) = thread.join().map_err(|_| Failure::new("the run has panicked"))?;
+    report.took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok((report, lines))
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long it took is told, and decides nothing")]
 fn whole(setup: Setup, mut steps: Vec<Step>, is_verbose: bool) -> (Report, Vec<Line>) {
-    let begun = Instant::now();
     let recorder = Recorder::new();
     recorder.record(Line::Head(Head {
         rng_seed: setup.seed,
@@ -133,7 +135,6 @@ fn whole(setup: Setup, mut steps: Vec<Step>, is_verbose: bool) -> (Report, Vec<L
     find_threads(&mut world);
     let mut report = of_world(&world, &lines);
     report.state = state;
-    report.took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     (report, lines)
 }
 

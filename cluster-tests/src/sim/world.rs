@@ -16,7 +16,7 @@ use quorate::transport::MemoryNetwork;
 use super::chaos::Active;
 use super::clients;
 use super::clients::ground::Ground;
-use super::host::{Host, STEP};
+use super::host::{EPOCH, Host, STEP};
 use super::invariants::Invariants;
 use super::setup::Setup;
 use super::told;
@@ -26,6 +26,8 @@ use crate::history::{Happening, Line};
 
 /// How often the world looks after its machines.
 const CARE: Duration = Duration::from_millis(10);
+/// For how long the machines have been on when a run begins.
+const BOOTED: Duration = Duration::from_secs(1_000_000);
 /// How often it notes who leads.
 const WATCH: Duration = Duration::from_millis(50);
 /// How many of the last events are kept.
@@ -98,7 +100,7 @@ impl World {
             let delay = Duration::from_millis(root.below(300) as u64);
             Seat { start_at: is_wanted.then_some(delay), is_wanted, ..Seat::default() }
         });
-        Self {
+        let world = Self {
             seats: seats.collect(),
             now: Duration::ZERO,
             ground,
@@ -115,12 +117,15 @@ impl World {
             findings: Vec::new(),
             leaders: BTreeMap::new(),
             setup,
-        }
+        };
+        world.set_clocks();
+        world
     }
 
     /// Goes one step on.
     pub fn step(&mut self) {
         self.now += STEP;
+        self.set_clocks();
         self.ground.set_now(self.now);
         self.network.advance_to(self.now);
         for host in &mut self.hosts {
@@ -138,6 +143,11 @@ impl World {
         if self.is_at(WATCH) {
             self.watch_leaders();
         }
+    }
+
+    /// Sets what libraries read that ask the system for the time and not a process of the simulation.
+    fn set_clocks(&self) {
+        seeded::set_clocks(Duration::from_millis(EPOCH) + self.now, BOOTED + self.now);
     }
 
     /// Goes on until `until`, or as soon as `done` says so, asked every so often; tells whether it did.
@@ -164,7 +174,7 @@ impl World {
     /// What the nodes say, by machine.
     #[must_use]
     pub fn statuses(&self) -> Vec<(usize, Status)> {
-        let nodes = self.hosts.iter().filter_map(|host| Some((host.number, host.node()?.status())));
+        let nodes = self.hosts.iter().filter_map(|host| Some((host.number, host.status()?)));
         nodes.collect()
     }
 
@@ -349,8 +359,8 @@ impl World {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         let is_up = |number: usize| {
-            let node = self.hosts[number].node();
-            node.is_some_and(|node| node.status().node.state == State::Ready)
+            let status = self.hosts[number].status();
+            status.is_some_and(|status| status.node.state == State::Ready)
         };
         (0..self.hosts.len()).all(|number| !self.seats[number].is_wanted || is_up(number))
     }

@@ -141,7 +141,8 @@ fn loops() -> Result<String, String> {
     .map(|_| "here".into())
 }
 
-fn faketime() -> Result<String, String> {
+/// Finds `libfaketime`, and tries it.
+pub fn faketime() -> Result<String, String> {
     let found = told(
         "set -- /usr/lib/*/faketime/libfaketimeMT.so.1 /usr/lib/faketime/libfaketimeMT.so.1 \
          /usr/local/lib/faketime/libfaketimeMT.so.1; \

@@ -25,7 +25,7 @@ mod whom;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use abilities::{Abilities, Ability};
+pub use abilities::{Abilities, Ability, faketime};
 pub use family::Family;
 pub use modes::{Count, Fault, Installed, Mode, Modes};
 
