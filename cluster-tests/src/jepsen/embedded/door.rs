@@ -76,8 +76,11 @@ impl Guest {
     }
 
     async fn answer(&mut self, words: &[Bytes], out: &mut BytesMut) {
-        let mut to = Encoder::new(out, Version::Resp3);
         let name = words.first().map(|word| word.to_ascii_uppercase()).unwrap_or_default();
+        if let (b"UNSUBSCRIBE", [channel]) = (&name[..], words.get(1..).unwrap_or_default()) {
+            return self.unsubscribe(channel, out);
+        }
+        let mut to = Encoder::new(out, Version::Resp3);
         match (&name[..], words.get(1..).unwrap_or_default()) {
             (b"HELLO", _) => to.bulk(GREETING.as_bytes()),
             (b"AUTH" | b"QUORATE.SUBSCRIBER", _) => to.ok(),
@@ -98,14 +101,6 @@ impl Guest {
                 }
             }
             (b"SUBSCRIBE", [channel]) => self.subscribe(channel, &mut to).await,
-            (b"UNSUBSCRIBE", [channel]) => {
-                let own = self.subscriber.as_ref();
-                if own.is_some_and(|own| own.unsubscribe(Kind::Channel, channel)) {
-                    confirm("unsubscribe", channel, &mut to);
-                } else {
-                    to.error("ERR not subscribed");
-                }
-            }
             (b"CAS", [key, from, value]) => match self.swap(key, from, value).await {
                 Ok(reply) => write(&reply, &mut to),
                 Err(text) => to.error(&text),
@@ -129,6 +124,22 @@ impl Guest {
             }
             Err(error) => to.error(&format!("CLUSTERDOWN {error}")),
         }
+    }
+
+    /// Ends a subscription. What waits of it is told before the confirmation.
+    fn unsubscribe(&self, channel: &Bytes, out: &mut BytesMut) {
+        let own = self.subscriber.as_ref();
+        let Some(own) = own.filter(|own| own.unsubscribe(Kind::Channel, channel)) else {
+            return Encoder::new(out, Version::Resp3).error("ERR not subscribed");
+        };
+        let mut waiting = own.meter().read().queued;
+        while waiting > 0
+            && let Ok(Some(delivery)) = own.try_receive()
+        {
+            waiting -= u64::from(matches!(delivery, Delivery::Message(_)));
+            write_delivery(&delivery, out);
+        }
+        confirm("unsubscribe", channel, &mut Encoder::new(out, Version::Resp3));
     }
 
     async fn execute(&self, words: &[Bytes]) -> Result<Reply, String> {
@@ -227,5 +238,35 @@ fn write(reply: &Reply, to: &mut Encoder<'_>) {
             to.array(items.len());
             items.iter().for_each(|item| write(item, to));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver;
+
+    #[tokio::test]
+    async fn an_unsubscription_is_confirmed_behind_the_messages_that_came_before_it() {
+        let nodes = driver::nodes(1).await.expect("a node");
+        let node = nodes[0].clone();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        let mut guest = Guest { node: node.clone(), stream, is_bound: false, subscriber: None };
+        let request = |word: &'static str| [Bytes::from(word), Bytes::from("c")];
+        let mut out = BytesMut::new();
+        guest.answer(&request("SUBSCRIBE"), &mut out).await;
+        out.clear();
+        for payload in ["one", "two"] {
+            drop(node.publish(Kind::Channel, b"c", payload.into()).expect("published"));
+        }
+        guest.answer(&request("UNSUBSCRIBE"), &mut out).await;
+        let text = String::from_utf8_lossy(&out).into_owned();
+        let at = |word: &str| text.find(word).expect(&text);
+        assert!(at("one") < at("two") && at("two") < at("unsubscribe"), "{text}");
+        let subscriber = guest.subscriber.expect("a subscriber");
+        assert!(subscriber.try_receive().is_ok_and(|next| next.is_none()), "nothing comes after");
+        node.leave().await;
     }
 }

@@ -142,6 +142,9 @@ fn loops() -> Result<String, String> {
 }
 
 /// Finds `libfaketime`, and tries it.
+///
+/// # Errors
+/// When it is not installed, or shifts no clock.
 pub fn faketime() -> Result<String, String> {
     let found = told(
         "set -- /usr/lib/*/faketime/libfaketimeMT.so.1 /usr/lib/faketime/libfaketimeMT.so.1 \
