@@ -253,6 +253,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the machine's clocks are what is looked at")]
     fn a_threads_clocks_stand_where_they_are_set_and_those_of_others_go_on() {
         let wall = || SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
         let (before, second) = (wall(), Duration::from_secs(1));
