@@ -1,7 +1,7 @@
 //! The families of faults by their names.
 //!
 //! Owns: the list, its texts, and what each family needs of the machine. Does not own: what they do. Invariant: every
-//! family but `none` is in [`Family::ALL`], and its text reads back as itself.
+//! family is in [`Family::ALL`], but `none`, and `mixed-alive`, which `mixed` contains; its text reads back as itself.
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,10 +47,12 @@ pub enum Family {
     Membership,
     /// Faults of all families, one after another and together.
     Mixed,
+    /// The same without those that end processes, so that each shows what it keeps over a long time.
+    MixedAlive,
 }
 
 impl Family {
-    /// All but [`Family::None`].
+    /// All but [`Family::None`] and [`Family::MixedAlive`].
     pub const ALL: [Self; 16] = [
         Self::IsolatedLeader,
         Self::Halves,
@@ -91,10 +93,11 @@ impl Family {
             Self::SyncError => "sync-error",
             Self::Membership => "membership",
             Self::Mixed => "mixed",
+            Self::MixedAlive => "mixed-alive",
         }
     }
 
-    /// Returns what it cannot do without. `mixed` leaves out of its mix what the machine cannot do, and says so.
+    /// Returns what it cannot do without. A mix leaves out what the machine cannot do, and says so.
     #[must_use]
     pub const fn needs(self) -> &'static [Ability] {
         match self {
@@ -111,14 +114,19 @@ impl Family {
             Self::SyncError => &[Ability::Strace],
             // A small tmpfs, for which a mount namespace is enough.
             Self::FullDisk => &[Ability::Network],
-            Self::None | Self::Pause | Self::Kill | Self::Membership | Self::Mixed => &[],
+            Self::None
+            | Self::Pause
+            | Self::Kill
+            | Self::Membership
+            | Self::Mixed
+            | Self::MixedAlive => &[],
         }
     }
 
     /// Returns how long a fault of it lasts, at least and at most: a mix holds until several of its families have moved.
     #[must_use]
     pub const fn lasts(self) -> (Duration, Duration) {
-        let is_mix = matches!(self, Self::Mixed);
+        let is_mix = matches!(self, Self::Mixed | Self::MixedAlive);
         let (least, most) = if is_mix { (20, 40) } else { (2, 6) };
         (Duration::from_secs(least), Duration::from_secs(most))
     }
@@ -140,7 +148,7 @@ impl FromStr for Family {
     type Err = Failure;
 
     fn from_str(text: &str) -> Result<Self, Failure> {
-        let all = || Self::ALL.iter().chain(&[Self::None]);
+        let all = || Self::ALL.iter().chain(&[Self::MixedAlive, Self::None]);
         all().find(|family| family.name() == text).copied().ok_or_else(|| {
             let names: Vec<&str> = all().map(|family| family.name()).collect();
             Failure::new(format!("no family '{text}'; there are {}", names.join(", ")))
@@ -154,7 +162,7 @@ mod tests {
 
     #[test]
     fn names_read_back_as_themselves() {
-        for family in Family::ALL.into_iter().chain([Family::None]) {
+        for family in Family::ALL.into_iter().chain([Family::MixedAlive, Family::None]) {
             assert_eq!(family.name().parse(), Ok(family));
         }
         assert!("".parse::<Family>().is_err());

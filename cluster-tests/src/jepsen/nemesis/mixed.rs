@@ -3,7 +3,7 @@
 //! Owns: which families hold at the same time, and the order in which they begin and end. Does not own: the faults. Invariant:
 //! families coincide only where none keeps another from being seen, and where nothing can be lost by design: of those that end
 //! processes or break disks there is one at a time, no data is wiped beside another fault, and what cuts the network is healed
-//! before anything is started again.
+//! before anything is started again. Under `mixed-alive` no process ends.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,8 +25,10 @@ const CALM_MAX: Duration = Duration::from_secs(5);
 const TURN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(2_500));
 
 /// See the head of this file.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Mixed {
+    /// `mixed` or `mixed-alive`.
+    family: Family,
     all: BTreeMap<Family, One>,
     on: Vec<Family>,
     /// How many mixes there were. The first ones have one family, two and three, so that a short run has seen them.
@@ -61,7 +63,16 @@ const fn kind(family: Family) -> Kind {
         Family::Kill | Family::PowerCut | Family::FullDisk => Kind::End,
         Family::SyncError => Kind::Sync,
         Family::Membership => Kind::Membership,
-        Family::None | Family::Mixed => Kind::Whole,
+        Family::None | Family::Mixed | Family::MixedAlive => Kind::Whole,
+    }
+}
+
+/// Tells whether a family is in the mix of this name.
+const fn belongs(family: Family, mix: Family) -> bool {
+    match kind(family) {
+        Kind::Cut | Kind::Packets | Kind::Clock | Kind::Pause => true,
+        Kind::End | Kind::Sync | Kind::Membership => matches!(mix, Family::Mixed),
+        Kind::Whole => false,
     }
 }
 
@@ -115,13 +126,20 @@ const fn end(family: Family) -> u8 {
     }
 }
 
+impl Mixed {
+    /// Makes the mix of this name.
+    pub(super) fn new(family: Family) -> Self {
+        Self { family, all: BTreeMap::new(), on: Vec::new(), begun: 0 }
+    }
+}
+
 impl Harm for Mixed {
     fn required(&self, _nodes: usize) -> Vec<Mode> {
         MODES.get(..2).unwrap_or(&MODES).to_vec()
     }
 
     async fn prepare(&mut self, field: &mut Field) -> Outcome {
-        for family in Family::ALL {
+        for family in Family::ALL.into_iter().filter(|it| belongs(*it, self.family)) {
             let Some(mut one) = One::new(family) else { continue };
             if let Some(why) = field.abilities.missing(family) {
                 field.modes.record(&Fault::skipped(family, "every mode", why));
@@ -136,17 +154,18 @@ impl Harm for Mixed {
     async fn install(&mut self, field: &mut Field) -> Fault {
         let families: Vec<Family> = self.all.keys().copied().collect();
         let first = MODES.get(self.begun).copied();
-        let size = first.unwrap_or_else(|| field.turn(Family::Mixed, &SIZES));
+        let size = first.unwrap_or_else(|| field.turn(self.family, &SIZES));
         self.begun += 1;
         let count = MODES.iter().position(|mode| *mode == size).map_or(0, |at| at + 1);
         self.on = draw(&mut field.chance, &families, count);
         let (is_alone, mut told, mut there) = (self.on.len() == 1, Vec::new(), 0);
+        let may_end = is_alone && self.family == Family::Mixed;
         let nodes_come = self.on.contains(&Family::Membership);
         for family in &self.on {
             let Some(one) = self.all.get_mut(family) else { continue };
             match one {
                 One::Kill(kill) => kill.spares_data = !is_alone,
-                One::Clock(clock) => clock.spares_starts = !is_alone,
+                One::Clock(clock) => clock.spares_starts = !may_end,
                 One::Packets(packets) => packets.nodes_come = nodes_come,
                 One::Partition(_)
                 | One::Flapping(_)
@@ -163,9 +182,9 @@ impl Harm for Mixed {
         }
         let told = told.join("; ");
         match there.checked_sub(1).and_then(|at| MODES.get(at)) {
-            Some(mode) => Fault::installed(Family::Mixed, mode, told),
-            None if self.on.is_empty() => Fault::installed(Family::Mixed, CALM, "no faults"),
-            None => Fault::indeterminate(Family::Mixed, MODES.first().unwrap_or(&CALM), told),
+            Some(mode) => Fault::installed(self.family, mode, told),
+            None if self.on.is_empty() => Fault::installed(self.family, CALM, "no faults"),
+            None => Fault::indeterminate(self.family, MODES.first().unwrap_or(&CALM), told),
         }
     }
 
@@ -237,6 +256,18 @@ mod tests {
         assert!((0..=3).all(|size| seen.contains_key(&size)), "{seen:?}");
         assert!((100..115).all(|family| seen.contains_key(&family)), "{seen:?}");
         assert!(!seen.contains_key(&115), "a mix in a mix");
+    }
+
+    #[test]
+    fn where_no_process_may_end_only_such_families_belong() {
+        let of = |mix| Family::ALL.into_iter().filter(move |it| belongs(*it, mix));
+        assert_eq!(of(Family::Mixed).count(), 15);
+        let alive: Vec<Family> = of(Family::MixedAlive).collect();
+        for ends in [Family::Kill, Family::PowerCut, Family::FullDisk, Family::SyncError] {
+            assert!(!alive.contains(&ends), "{ends}");
+        }
+        assert!(!alive.contains(&Family::Membership), "nodes leave");
+        assert_eq!(alive.len(), 10, "{alive:?}");
     }
 
     #[test]

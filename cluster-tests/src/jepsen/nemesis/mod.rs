@@ -192,7 +192,7 @@ impl One {
             Family::FullDisk => Self::Disk(disk::Disk::default()),
             Family::SyncError => Self::Sync(sync::Sync::default()),
             Family::Membership => Self::Membership(membership::Membership::default()),
-            Family::None | Family::Mixed => return None,
+            Family::None | Family::Mixed | Family::MixedAlive => return None,
         })
     }
 
@@ -241,7 +241,9 @@ impl Nemesis {
     pub fn new(family: Family) -> Self {
         let harm = match (family, One::new(family)) {
             (_, Some(one)) => Doer::One(one),
-            (Family::Mixed, None) => Doer::Mixed(Box::default()),
+            (Family::Mixed | Family::MixedAlive, None) => {
+                Doer::Mixed(Box::new(mixed::Mixed::new(family)))
+            }
             (_, None) => Doer::None,
         };
         Self { family, harm }

@@ -53,7 +53,8 @@ impl Partition {
             | Family::FullDisk
             | Family::SyncError
             | Family::Membership
-            | Family::Mixed => &[],
+            | Family::Mixed
+            | Family::MixedAlive => &[],
         }
     }
 }
