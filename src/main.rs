@@ -13,6 +13,11 @@ use clap::Parser;
 use crate::cli::Failure;
 use crate::cli::arguments::{Arguments, Command};
 
+/// glibc's keeps much of what snapshots and cuts have it take for a moment, and a node that runs for long grows by that.
+#[cfg(all(feature = "jemalloc", not(target_env = "msvc")))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {

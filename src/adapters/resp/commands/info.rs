@@ -105,7 +105,7 @@ fn clients(connection: &Connection, fields: &mut Fields) {
     fields.add("clients_in_timeout_table", 0);
 }
 
-/// How much memory the process has is not known here; no limit stands on it.
+/// How much memory the process has, and from which allocator, is not known here; no limit stands on it.
 fn memory(_: &Connection, fields: &mut Fields) {
     for name in ["used_memory", "used_memory_rss", "used_memory_peak", "used_memory_dataset"] {
         fields.add(name, 0);
@@ -116,7 +116,7 @@ fn memory(_: &Connection, fields: &mut Fields) {
     fields.add("maxmemory_human", "0B");
     fields.add("maxmemory_policy", "noeviction");
     fields.add("mem_fragmentation_ratio", "1.00");
-    fields.add("mem_allocator", "libc");
+    fields.add("mem_allocator", "unknown");
 }
 
 fn persistence(connection: &Connection, fields: &mut Fields) {
