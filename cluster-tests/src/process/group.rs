@@ -271,6 +271,8 @@ impl Group {
         };
         let mut arguments = options.arguments();
         let other = self.owns.get(&slot).and_then(|own| own.program.clone());
+        // A program with a node inside has the allocator of its own choice: glibc's keeps little of what is given back if it has one arena.
+        let arenas = other.as_ref().map(|_| ("MALLOC_ARENA_MAX", "1"));
         let program = other.map_or_else(
             || self.program.clone(),
             |(program, word)| {
@@ -280,7 +282,7 @@ impl Group {
         );
         let mut command =
             if in_network { Network::command(slot, &program) } else { Command::new(&program) };
-        command.args(arguments).current_dir(folder);
+        command.args(arguments).current_dir(folder).envs(arenas);
         command.envs(self.owns.get(&slot).map(|own| own.environment.clone()).unwrap_or_default());
         self.diary.note(slot, Happening::Started);
         let process = Process::start(&name, command, folder)?;
