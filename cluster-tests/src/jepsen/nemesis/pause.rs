@@ -40,28 +40,34 @@ fn lengths(chance: &mut Chance) -> (Duration, Duration) {
     (length, chance.between(Duration::from_millis(10), Duration::from_millis(1_500)))
 }
 
+/// Tells by the state of a process whether it stands still; one that has ended, and whose end nobody has asked for yet, never will.
+fn stands_still(state: Option<char>) -> Outcome<bool> {
+    match state {
+        Some('T') => Ok(true),
+        Some('Z') => Ok(false),
+        other => Err(Failure::new(format!("{other:?}"))),
+    }
+}
+
 impl Pause {
-    /// Stops the chosen ones and sees that each is stopped.
-    async fn stop(&mut self, field: &mut Field, slots: &[usize]) -> Outcome {
+    /// Stops the chosen ones, sees that each stands still, and returns who does. Another fault, a full disk say, may end one at that moment;
+    /// whether one did is asked when all is healed.
+    async fn stop(&mut self, field: &mut Field, slots: &[usize]) -> Outcome<Vec<usize>> {
         for slot in slots {
             self.stopped.push(*slot);
             field.group.signal(*slot, Signal::Stop)?;
         }
+        let mut still = Vec::new();
         for slot in slots {
-            wait_for("the process to stop", SEEN, || {
-                let state = state(field, *slot);
-                async move {
-                    if state == Some('T') {
-                        Ok(())
-                    } else {
-                        Err(Failure::new(format!("{state:?}")))
-                    }
-                }
-            })
-            .await
-            .map_err(|failure| failure.during(format!("n{slot}")))?;
+            let stands = wait_for("the process to stop", SEEN, || {
+                let stands = stands_still(state(field, *slot));
+                async move { stands }
+            });
+            if stands.await.map_err(|failure| failure.during(format!("n{slot}")))? {
+                still.push(*slot);
+            }
         }
-        Ok(())
+        Ok(still)
     }
 
     /// Continues everybody who was stopped and still lives.
@@ -97,7 +103,10 @@ impl Harm for Pause {
             Err(failure) => return Fault::skipped(Family::Pause, mode, failure.to_string()),
         };
         match self.stop(field, &slots).await {
-            Ok(()) => Fault::installed(Family::Pause, mode, names(&slots)),
+            Ok(still) if still.is_empty() => {
+                Fault::skipped(Family::Pause, mode, format!("{} ended before", names(&slots)))
+            }
+            Ok(still) => Fault::installed(Family::Pause, mode, names(&still)),
             Err(failure) => Fault::indeterminate(Family::Pause, mode, failure.to_string()),
         }
     }
@@ -127,6 +136,27 @@ impl Harm for Pause {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jepsen::nemesis::recovery::state_of;
+    use crate::process::Process;
+
+    #[tokio::test]
+    async fn a_process_that_ends_by_itself_is_not_waited_for_to_stand_still() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let start = |name: &str, program: &str, arguments: &[&str]| {
+            let mut command = std::process::Command::new(program);
+            command.args(arguments);
+            Process::start(name, command, folder.path()).expect("it starts")
+        };
+        let ended = start("ended", "true", &[]);
+        let mut lives = start("lives", "sleep", &["60"]);
+        lives.signal(Signal::Stop).expect("it is there");
+        for (process, stands) in [(&ended, false), (&lives, true)] {
+            let seen = wait_for("it to stop or to end", SEEN, || async {
+                stands_still(state_of(process.pid()))
+            });
+            assert_eq!(seen.await.expect("either comes"), stands, "{}", process.pid());
+        }
+    }
 
     #[test]
     fn pauses_are_below_and_above_each_timeout() {

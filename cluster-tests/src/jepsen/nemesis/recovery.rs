@@ -131,7 +131,11 @@ pub(super) fn running(field: &Field, slots: &[usize]) -> Vec<usize> {
 
 /// Returns the letter of the state of the process in `slot`, as the system tells it: `T` if it is stopped.
 pub(super) fn state(field: &Field, slot: usize) -> Option<char> {
-    let pid = field.group.pid(slot)?;
+    state_of(field.group.pid(slot)?)
+}
+
+/// Returns the same of the process with this number.
+pub(super) fn state_of(pid: u32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
 }
